@@ -1,0 +1,266 @@
+"""Reading, checking and writing ONNX files. Files are untrusted: nothing is built before it is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from kneronnxopt.errors import OptimizationError
+from kneronnxopt.skeleton import make_skeleton, sort_nodes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+__all__ = ["check_model", "load_model", "save_model"]
+
+logger = logging.getLogger(__name__)
+
+#: Protocol buffers cannot serialise more than this many bytes.
+_PROTOBUF_LIMIT = 2**31 - 1
+_EXTERNAL_THRESHOLD = 1024
+
+
+def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read an ONNX file together with its external data, and check it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The ``.onnx`` file.
+
+    Returns
+    -------
+    onnx.ModelProto
+        All weights are in the message; nodes are in topological order.
+
+    Raises
+    ------
+    OptimizationError
+        The file is missing, a folder, empty, damaged, not ONNX, refused by onnx's checker, or its
+        external data is missing, too short or outside the model's folder.
+    """
+    path = Path(path)
+    model = _parse(path, _read_bytes(path))
+    tensors = list(_external_tensors(model))
+    for tensor in tensors:
+        _check_external(tensor, path)
+    if tensors:
+        try:
+            onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+        except (onnx.checker.ValidationError, OSError, ValueError) as error:
+            raise OptimizationError(
+                f"{path}: external data cannot be read: {_first_line(error)}; keep the data file beside the model"
+            ) from error
+    return check_model(model, str(path))
+
+
+def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+    """Check a model in memory.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Is not changed.
+    origin : str
+        What to call the model in messages: a path or an argument.
+
+    Returns
+    -------
+    onnx.ModelProto
+        ``model`` itself, or a copy with sorted nodes where they were out of order.
+
+    Raises
+    ------
+    OptimizationError
+        onnx's checker refuses the model; the message says what and where.
+    """
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
+        raise OptimizationError(
+            f"{origin}: the model has no graph; export it again, or check that this is an ONNX model"
+        )
+    try:
+        ordered = sort_nodes(model.graph.node)
+    except OptimizationError as error:
+        raise OptimizationError(f"{origin}: {error}") from error
+    if any(a is not b for a, b in zip(ordered, model.graph.node, strict=True)):
+        logger.info("%s: nodes were not in topological order; sorted", origin)
+        copied = onnx.ModelProto()
+        copied.CopyFrom(model)
+        del copied.graph.node[:]
+        copied.graph.node.extend(ordered)
+        model = copied
+    for tensor in model.graph.initializer:
+        _check_tensor_size(tensor, origin)
+    try:
+        onnx.checker.check_model(make_skeleton(model))
+    except onnx.checker.ValidationError as error:
+        raise OptimizationError(
+            f"{origin}: onnx's checker refuses the model: {_first_line(error)}; "
+            "export the model again or mend the part named"
+        ) from error
+    return model
+
+
+def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
+    """Write a model; above 2 GiB its weights go to ``<name>.data`` beside it.
+
+    The file appears whole or not at all: it is written under a temporary name and renamed.
+
+    Raises
+    ------
+    OptimizationError
+        The folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OptimizationError(f"{path}: is a folder; give the name of an .onnx file in it")
+    if not path.parent.is_dir():
+        raise OptimizationError(f"{path}: the folder {path.parent} does not exist; create it first")
+    large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _PROTOBUF_LIMIT - 2**24
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            if large:
+                data = Path(folder) / f"{path.name}.data"
+                stored = onnx.ModelProto()
+                stored.CopyFrom(model)
+                onnx.save(
+                    stored,
+                    temporary,
+                    save_as_external_data=True,
+                    location=data.name,
+                    size_threshold=_EXTERNAL_THRESHOLD,
+                )
+                data.replace(path.parent / data.name)
+            else:
+                temporary.write_bytes(model.SerializeToString())
+            temporary.replace(path)
+    except OSError as error:
+        raise OptimizationError(
+            f"{path}: cannot be written: {error.strerror or error}; choose a folder you may write to"
+        ) from error
+    return path
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise OptimizationError(f"{path}: no such file; check the path")
+    if path.is_dir():
+        raise OptimizationError(f"{path}: is a folder; give the .onnx file in it")
+    if not path.is_file():
+        raise OptimizationError(f"{path}: is not a regular file; give an .onnx file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise OptimizationError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
+    if not content:
+        raise OptimizationError(f"{path}: the file is empty; export or copy the model again")
+    return content
+
+
+def _parse(path: Path, content: bytes) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+        parsed = model.HasField("graph") and model.ir_version > 0
+    except DecodeError:
+        parsed = False
+    if parsed:
+        return model
+    if _is_text(content):
+        raise OptimizationError(f"{path}: is a text file, not an ONNX model; give the binary .onnx file")
+    raise OptimizationError(
+        f"{path}: is not an ONNX model, or the file is truncated or damaged; export or copy it again"
+    )
+
+
+def _is_text(content: bytes) -> bool:
+    with contextlib.suppress(UnicodeDecodeError):
+        head = content[:1024].decode("ascii")
+        return all(character.isprintable() or character in "\r\n\t" for character in head)
+    return False
+
+
+def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes.extend(graph.node)
+            yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
+            continue
+        for attribute in nodes.pop().attribute:
+            tensors = [attribute.t] if attribute.HasField("t") else []
+            yield from (t for t in [*tensors, *attribute.tensors] if t.data_location == onnx.TensorProto.EXTERNAL)
+            graphs.extend([attribute.g] if attribute.HasField("g") else [])
+            graphs.extend(attribute.graphs)
+
+
+def _check_external(tensor: onnx.TensorProto, model_path: Path) -> None:
+    where = f"{model_path}: tensor '{tensor.name}'"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if not location:
+        raise OptimizationError(f"{where} is external but names no file; export the model again")
+    folder = model_path.parent.resolve()
+    target = (folder / location).resolve()
+    if Path(location).is_absolute() or not target.is_relative_to(folder):
+        raise OptimizationError(
+            f"{where} has external data outside the model's folder ('{location}'); "
+            "move the data file beside the model and use its bare name"
+        )
+    if not target.is_file():
+        raise OptimizationError(
+            f"{where} needs the external data file '{location}', which is missing; copy it beside the model"
+        )
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+    except ValueError:
+        offset = length = -1
+    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+        raise OptimizationError(
+            f"{where} lies beyond the end of its external data file '{location}'; the file is truncated, copy it again"
+        )
+
+
+def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:
+    """Large initializers do not reach onnx's checker, so their sizes are checked here."""
+    where = f"{origin}: initializer '{tensor.name}'"
+    if any(dim < 0 for dim in tensor.dims):
+        raise OptimizationError(f"{where} has a negative dimension {list(tensor.dims)}; export the model again")
+    if not tensor.HasField("raw_data"):
+        return
+    try:
+        item_bits = _item_bits(tensor.data_type)
+    except KeyError:
+        raise OptimizationError(
+            f"{where} has the unknown data type {tensor.data_type}; update the onnx package"
+        ) from None
+    expected = (math.prod(tensor.dims) * item_bits + 7) // 8
+    if len(tensor.raw_data) != expected:
+        raise OptimizationError(
+            f"{where} has {len(tensor.raw_data)} bytes of data, but its shape {list(tensor.dims)} needs "
+            f"{expected}; the file is damaged, export it again"
+        )
+
+
+def _item_bits(data_type: int) -> int:
+    name = onnx.TensorProto.DataType.Name(data_type) if data_type in onnx.TensorProto.DataType.values() else ""
+    packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+    if name in packed:
+        return packed[name]
+    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,125 @@
+"""Command line: ``python -m kneronnxopt.optimize in.onnx -o out.onnx``."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import inspect
+import logging
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kneronnxopt._api import optimize, pass_names
+from kneronnxopt.errors import OptimizationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx
+
+__all__ = ["main"]
+
+_FLAGS = {
+    "skip_check": "do not compare the result with the original in onnxruntime",
+    "skip_fuse_qkv": "leave separate q, k, v projections apart",
+    "clear_descriptions": "remove doc strings and metadata",
+    "clear_shapes": "forget declared shapes and infer them anew",
+    "opt_matmul": "bring MatMul into the forms that the NPU takes",
+    "replace_avgpool_with_conv": "turn AveragePool into depthwise Conv where that is exact",
+    "replace_dilated_conv": "turn dilated Conv into Conv with a zero-inserted kernel",
+    "defuse_gaps": "split large GlobalAveragePools",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 2 bad input or usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=options.log.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr)
+    if options.list_passes:
+        sys.stdout.write("\n".join(pass_names()) + "\n")
+        return 0
+    if options.path is None:
+        parser.error("the path of the .onnx file is missing")
+    path = Path(options.path)
+    output = Path(options.output) if options.output else path.with_name(f"{path.stem}_optimized.onnx")
+    try:
+        model = _load(path)
+        result = optimize(
+            model,
+            duplicate_shared_weights=options.duplicate_shared_weights,
+            overwrite_input_shapes=options.overwrite_input_shapes,
+            skipped_optimizers=options.skip,
+            output_path=output,
+            **{name: getattr(options, name) for name in _FLAGS},
+        )
+    except OptimizationError as error:
+        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        return 2
+    sys.stdout.write(f"{_operator_table(model, result)}\nwritten: {output}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kneronnxopt.optimize",
+        description="Optimise an ONNX model without changing its results.",
+    )
+    parser.add_argument("path", nargs="?", help="the .onnx file")
+    parser.add_argument("-o", "--output", help="where to write the result (default: <path>_optimized.onnx)")
+    levels = ("debug", "info", "warning", "error", "critical")
+    parser.add_argument("--log", type=str.lower, choices=levels, default="warning", help="what to log on stderr")
+    parser.add_argument(
+        "--duplicate-shared-weights",
+        type=int,
+        choices=(0, 1, 2),
+        default=1,
+        help="0 never, 1 where needed, 2 always",
+    )
+    parser.add_argument(
+        "--overwrite-input-shapes",
+        nargs="+",
+        metavar="NAME:D0,D1",
+        help="shapes to give the inputs, e.g. data:1,3,224,224",
+    )
+    for name, text in _FLAGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+    parser.add_argument("--skip", action="append", metavar="PASS", help="skip this pass; may be repeated")
+    parser.add_argument("--list-passes", action="store_true", help="list the passes that can be skipped, and stop")
+    return parser
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    from kneronnxopt.model_io import load_model
+
+    return load_model(path)
+
+
+def _operator_table(before: onnx.ModelProto, after: onnx.ModelProto) -> str:
+    counts = [collections.Counter(node.op_type for node in model.graph.node) for model in (before, after)]
+    rows = [(op_type, counts[0][op_type], counts[1][op_type]) for op_type in sorted(counts[0] | counts[1])]
+    rows.append(("total", counts[0].total(), counts[1].total()))
+    width = max(len(op_type) for op_type, _, _ in rows)
+    lines = [f"{'operator':<{width}}  before   after"]
+    lines += [f"{op_type:<{width}}  {old:>6}  {new:>6}" for op_type, old, new in rows]
+    return "\n".join(lines)
+
+
+class _CallableModule(types.ModuleType):
+    """A module that is also the function it is named after.
+
+    ``import kneronnxopt.optimize`` binds the module to the name ``kneronnxopt.optimize``, which has to stay
+    callable; Python offers no hook but the module's class.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> onnx.ModelProto:
+        return optimize(*args, **kwargs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+else:
+    __signature__ = inspect.signature(optimize)
+    sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,1 @@
+"""The passes: one rewrite, or one tight family, a module."""

@@ -1,0 +1,96 @@
+"""What every pass is: a name, a docstring that draws the rewrite, and ``call``."""
+
+from __future__ import annotations
+
+import abc
+import logging
+from typing import ClassVar
+
+import onnx_ir as ir
+
+__all__ = ["FixedPoint", "NodePass", "Pass"]
+
+logger = logging.getLogger(__name__)
+
+
+class Pass(ir.passes.InPlacePass):
+    """A graph rewrite that never changes what the model computes.
+
+    Attributes
+    ----------
+    name : str
+        Unique, in snake case; users skip a pass by this name.
+    """
+
+    name: ClassVar[str]
+
+
+class NodePass(Pass):
+    """A pass that looks at one node of the main graph at a time.
+
+    Attributes
+    ----------
+    op_types : tuple of str
+        ONNX operators at which ``rewrite`` is tried.
+    """
+
+    op_types: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def rewrite(self, node: ir.Node) -> bool:
+        """Rewrite the graph at ``node`` if every precondition holds; return whether anything changed."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Try ``rewrite`` at every node, once."""
+        return ir.passes.PassResult(model, modified=bool(sum(_sweep(model, [self]).values())))
+
+
+class FixedPoint(Pass):
+    """Apply node passes that feed each other until none changes anything.
+
+    One sweep costs one visit per node, whatever the number of passes.
+
+    Parameters
+    ----------
+    passes : list of NodePass
+        Tried at each node in this order.
+    """
+
+    name = "fixed_point"
+    #: A chain is shortened by at least a half in each sweep; this bounds a pair of passes that undo each other.
+    MAX_SWEEPS: ClassVar[int] = 32
+
+    def __init__(self, passes: list[NodePass]) -> None:
+        self.passes = passes
+        self.counts: dict[str, int] = {}
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Sweep until a sweep changes nothing."""
+        self.counts = {}
+        for _ in range(self.MAX_SWEEPS):
+            counts = _sweep(model, self.passes)
+            for name, count in counts.items():
+                self.counts[name] = self.counts.get(name, 0) + count
+            if not counts:
+                break
+        else:
+            logger.warning("the graph still changes after %d sweeps; stopped", self.MAX_SWEEPS)
+        return ir.passes.PassResult(model, modified=bool(self.counts))
+
+
+def _sweep(model: ir.Model, passes: list[NodePass]) -> dict[str, int]:
+    """Visit each node of the main graph once; return how often each pass changed something."""
+    by_type: dict[str, list[NodePass]] = {}
+    for pass_ in passes:
+        for op_type in pass_.op_types:
+            by_type.setdefault(op_type, []).append(pass_)
+    counts: dict[str, int] = {}
+    for node in model.graph:
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        for pass_ in by_type.get(node.op_type, ()):
+            if node.graph is None:  # removed by the pass before
+                break
+            if pass_.rewrite(node):
+                counts[pass_.name] = counts.get(pass_.name, 0) + 1
+    return counts

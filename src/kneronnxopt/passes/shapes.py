@@ -1,0 +1,232 @@
+"""Every value gets its shape and type; declared shapes that contradict are reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import onnx
+import onnx_ir as ir
+
+from kneronnxopt.errors import OptimizationError
+from kneronnxopt.passes._base import Pass
+from kneronnxopt.passes._weightless import weightless_proto
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["ClearShapes", "DeclareOutputRanks", "InferShapes", "OverwriteInputShapes", "parse_input_shapes"]
+
+_DECLARED_RANKS = "kneronnxopt.declared_ranks"
+
+
+class ClearShapes(Pass):
+    """Forget the declared shapes of intermediate values and of outputs; inputs keep theirs."""
+
+    name = "clear_shapes"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Drop the shapes."""
+        return ir.passes.PassResult(model, modified=_forget_shapes(model.graph))
+
+
+class OverwriteInputShapes(Pass):
+    """Give graph inputs the shapes that the caller wants, and forget every shape that followed from the old.
+
+    Parameters
+    ----------
+    shapes : mapping of str to sequence of int
+        Input name to dimensions.
+    """
+
+    name = "overwrite_input_shapes"
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        self.shapes = shapes
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Set the shapes.
+
+        Raises
+        ------
+        OptimizationError
+            A name is not an input, or the rank differs.
+        """
+        inputs = {value.name: value for value in model.graph.inputs}
+        modified = False
+        for name, dims in self.shapes.items():
+            value = inputs.get(name)
+            if value is None:
+                raise OptimizationError(
+                    f"overwrite_input_shapes: the model has no input '{name}'; its inputs are "
+                    + ", ".join(f"'{known}'" for known in inputs)
+                )
+            if value.shape is not None and len(value.shape) != len(dims):
+                raise OptimizationError(
+                    f"overwrite_input_shapes: input '{name}' has rank {len(value.shape)} ({value.shape}), "
+                    f"the shape given has rank {len(dims)}; give {len(value.shape)} dimensions"
+                )
+            if value.shape is None or list(value.shape) != list(dims):
+                value.shape = ir.Shape(dims)
+                modified = True
+        if modified:
+            _forget_shapes(model.graph)
+        return ir.passes.PassResult(model, modified=modified)
+
+
+class InferShapes(Pass):
+    """Complete the shapes and types of all values with onnx's shape inference.
+
+    1. Declared and inferred shapes are merged: the number wins over a symbol or an unknown.
+    2. Two different numbers, or ranks, are an error: the model is inconsistent.
+    3. A value that onnx cannot infer keeps what was declared.
+    """
+
+    name = "infer_shapes"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Infer and merge.
+
+        Raises
+        ------
+        OptimizationError
+            A RuntimeError, as documented: ``Inferred shape and existing shape differ in rank: (a) vs (b)`` or
+            ``... differ in dimension ...``, followed by tensor, node and remedy.
+        """
+        proto = weightless_proto(model, keep_shapes=False)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        except (onnx.shape_inference.InferenceError, ValueError) as error:
+            message = str(error).strip().splitlines()[-1]
+            raise OptimizationError(f"shape inference fails: {message}; mend the node named") from error
+        found = {value.name: value for value in (*inferred.graph.value_info, *inferred.graph.output)}
+        modified = False
+        for value in _inferable_values(model.graph):
+            info = found.get(value.name or "")
+            if info is not None and info.type.HasField("tensor_type"):
+                modified |= _merge(value, info.type.tensor_type)
+        return ir.passes.PassResult(model, modified=modified)
+
+
+class DeclareOutputRanks(Pass):
+    """An output whose forgotten shape could not be inferred gets back its rank, with unknown dimensions.
+
+    A graph output without any shape is not valid ONNX.
+    """
+
+    name = "declare_output_ranks"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Restore ranks."""
+        ranks, modified = model.graph.meta.get(_DECLARED_RANKS, {}), False
+        for value in model.graph.outputs:
+            if value.shape is None and value.name in ranks:
+                value.shape = ir.Shape([None] * ranks[value.name])
+                modified = True
+        return ir.passes.PassResult(model, modified=modified)
+
+
+def parse_input_shapes(spec: object, input_names: Sequence[str]) -> dict[str, list[int]]:
+    """Read ``overwrite_input_shapes`` in any of its documented forms.
+
+    Parameters
+    ----------
+    spec : None, str, mapping of str to sequence of int, or sequence of str
+        ``"name:1,3,224,224"`` (a name may contain colons), or ``"1,3,224,224"`` for the only input.
+    input_names : sequence of str
+        The model's inputs.
+
+    Raises
+    ------
+    OptimizationError
+        The text cannot be read, or names no input where there are several.
+    """
+    if spec is None:
+        return {}
+    if isinstance(spec, dict):
+        return {str(name): [_dimension(dim, str(spec)) for dim in dims] for name, dims in spec.items()}
+    entries = [spec] if isinstance(spec, str) else spec
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) for entry in entries):
+        raise OptimizationError(
+            f'overwrite_input_shapes={spec!r} is neither a list of strings nor a dict; write ["name:1,3,224,224"]'
+        )
+    shapes: dict[str, list[int]] = {}
+    for entry in entries:
+        name, separator, numbers = entry.rpartition(":")
+        if not separator:
+            if len(input_names) != 1:
+                raise OptimizationError(
+                    f"overwrite_input_shapes: '{entry}' names no input, but the model has {len(input_names)}; "
+                    f'write "name:{entry}" with one of ' + ", ".join(f"'{known}'" for known in input_names)
+                )
+            name = input_names[0]
+        shapes[name] = [_dimension(number, entry) for number in numbers.split(",")]
+    return shapes
+
+
+def _dimension(number: object, entry: str) -> int:
+    try:
+        value = int(str(number).strip())
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise OptimizationError(
+            f"overwrite_input_shapes: '{entry}' has the dimension {number!r}; dimensions are positive integers"
+        )
+    return value
+
+
+def _inferable_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    for node in graph:
+        yield from node.outputs
+
+
+def _forget_shapes(graph: ir.Graph) -> bool:
+    """Drop every shape but those of inputs; remember the ranks of outputs. Return whether there was one."""
+    graph.meta[_DECLARED_RANKS] = {value.name: len(value.shape) for value in graph.outputs if value.shape is not None}
+    modified = False
+    for value in _inferable_values(graph):
+        modified |= value.shape is not None
+        value.shape = None
+    return modified
+
+
+def _merge(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
+    modified = False
+    if inferred.elem_type and value.dtype is None:
+        value.type = ir.TensorType(ir.DataType(inferred.elem_type))
+        modified = True
+    if not inferred.HasField("shape"):
+        return modified
+    dims: list[int | str | None] = [
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in inferred.shape.dim
+    ]
+    if value.shape is None:
+        value.shape = ir.Shape(dims)
+        return True
+    declared = list(value.shape)
+    if len(declared) != len(dims):
+        _refuse(value, "rank", f"({len(dims)}) vs ({len(declared)})")
+    merged: list[int | str | ir.SymbolicDim | None] = []
+    for axis, (old, new) in enumerate(zip(declared, dims, strict=True)):
+        if isinstance(old, int) and isinstance(new, int) and old != new:
+            _refuse(value, "dimension", f"{axis}: ({new}) vs ({old})")
+        if isinstance(old, int):
+            merged.append(old)
+        elif isinstance(new, int) or (isinstance(old, ir.SymbolicDim) and old.value is None):
+            merged.append(new)
+        else:
+            merged.append(old)
+    if ir.Shape(merged) != value.shape:
+        value.shape = ir.Shape(merged)
+        modified = True
+    return modified
+
+
+def _refuse(value: ir.Value, what: str, detail: str) -> NoReturn:
+    producer = value.producer()
+    where = f"node '{producer.name}' ({producer.op_type})" if producer is not None else "no node"
+    separator = ": " if what == "rank" else " "
+    raise OptimizationError(
+        f"Inferred shape and existing shape differ in {what}{separator}{detail}: tensor '{value.name}' of {where}; "
+        "optimise with clear_shapes=True, or correct the declared shape"
+    )

@@ -1,0 +1,185 @@
+"""The order in which passes run. It reads like a recipe, and can be printed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnx_ir.passes import common
+
+from kneronnxopt.passes._base import FixedPoint, Pass
+from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity
+from kneronnxopt.passes.eliminate_no_op import (
+    EliminateNopArithmetic,
+    EliminateNopCast,
+    EliminateNopPad,
+    EliminateNopPool,
+    EliminateNopShape,
+)
+from kneronnxopt.passes.fold_constants import FoldConstants, FoldShape
+from kneronnxopt.passes.fuse_batch_norm import FuseBatchNormIntoConv, FuseBatchNormIntoGemm
+from kneronnxopt.passes.fuse_bias import FuseAddIntoConv, FuseMatMulAddIntoGemm
+from kneronnxopt.passes.fuse_qkv import FuseQkv
+from kneronnxopt.passes.fuse_shape_chains import FuseConsecutiveReshapes, FuseConsecutiveTransposes
+from kneronnxopt.passes.global_average_pool import AveragePoolToGlobal, ReduceMeanToGlobal
+from kneronnxopt.passes.lift_constants import LiftConstants
+from kneronnxopt.passes.opt_matmul import OptimizeMatMul
+from kneronnxopt.passes.replace_average_pool import (
+    GAP_AREA_LIMIT,
+    DefuseGlobalAveragePool,
+    ReplaceAveragePoolWithConv,
+)
+from kneronnxopt.passes.replace_dilated_conv import ReplaceDilatedConv
+from kneronnxopt.passes.shapes import ClearShapes, DeclareOutputRanks, InferShapes, OverwriteInputShapes
+from kneronnxopt.passes.simplify import Simplify
+from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import onnx_ir as ir
+
+    from kneronnxopt.passes._base import NodePass
+
+__all__ = ["Options", "Stage", "build_pipeline", "pass_names", "run_pipeline"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of ``optimize`` that choose passes; same names, same defaults."""
+
+    duplicate_shared_weights: int = 1
+    convert_f16: bool = True
+    skip_fuse_qkv: bool = False
+    clear_descriptions: bool = False
+    opt_matmul: bool = False
+    clear_shapes: bool = False
+    replace_avgpool_with_conv: bool = False
+    replace_dilated_conv: bool = False
+    defuse_gaps: bool = False
+    fuse_bn: bool = False
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one pass did: its name, how often it acted, and its time in seconds."""
+
+    name: str
+    count: int
+    seconds: float
+
+
+def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
+    """List the passes for these options, in order."""
+    return [
+        # 1. A clean start: nodes in order, Constants as initializers, the shapes that the caller wants.
+        common.TopologicalSortPass(),
+        LiftConstants(),
+        *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
+        *([ClearShapes()] if options.clear_shapes else []),
+        *([ConvertFloat16()] if options.convert_f16 else []),
+        InferShapes(),
+        # 2. Shape arithmetic and other constants go, which lets more shapes be inferred.
+        FixedPoint(_only([*_folding(), *_cleaning()], options.skipped)),
+        InferShapes(),
+        # 3. The documented simplification stage.
+        *([] if "onnxsim" in options.skipped else [Simplify(sorted(options.skipped))]),
+        LiftConstants(),
+        InferShapes(),
+        # 4. Our rewrites, until nothing changes.
+        FixedPoint(_only([*_folding(), *_cleaning(), *_fusing(options), *_on_request(options)], options.skipped)),
+        # 5. Leave a tidy model: no dead node, weights stored as asked, every shape known.
+        common.RemoveUnusedNodesPass(),
+        *(
+            [DuplicateSharedWeights(options.duplicate_shared_weights)]
+            if options.duplicate_shared_weights and "duplicate_shared_weights" not in options.skipped
+            else []
+        ),
+        *([common.ClearMetadataAndDocStringPass()] if options.clear_descriptions else []),
+        common.TopologicalSortPass(),
+        InferShapes(),
+        DeclareOutputRanks(),
+    ]
+
+
+def pass_names() -> list[str]:
+    """Names of all passes that can be skipped, in pipeline order."""
+    everything = Options(
+        opt_matmul=True,
+        replace_avgpool_with_conv=True,
+        replace_dilated_conv=True,
+        defuse_gaps=True,
+        fuse_bn=True,
+    )
+    names: dict[str, None] = {}
+    for pass_ in build_pipeline(everything):
+        if isinstance(pass_, FixedPoint):
+            names.update((node_pass.name, None) for node_pass in pass_.passes)
+        elif isinstance(pass_, Simplify | DuplicateSharedWeights):
+            names[pass_.name] = None
+    return list(names)
+
+
+def run_pipeline(model: ir.Model, options: Options) -> list[Stage]:
+    """Run all passes on ``model``, in place, and report what each did."""
+    model.graph.meta["kneronnxopt.ir_version"] = model.ir_version
+    stages = []
+    for pass_ in build_pipeline(options):
+        start = time.perf_counter()
+        result = pass_(model)
+        seconds = time.perf_counter() - start
+        if isinstance(pass_, FixedPoint):
+            stages += [Stage(name, count, 0.0) for name, count in pass_.counts.items()]
+        name = pass_.name if isinstance(pass_, Pass) else type(pass_).__name__
+        stages.append(Stage(name, int(result.modified), seconds))
+        logger.debug("%s: %s, %.3f s", name, "changed the graph" if result.modified else "nothing to do", seconds)
+    return stages
+
+
+def _folding() -> list[NodePass]:
+    return [FoldShape(), FoldConstants()]
+
+
+def _cleaning() -> list[NodePass]:
+    return [
+        EliminateIdentity(),
+        EliminateDropout(),
+        EliminateNopCast(),
+        EliminateNopShape(),
+        EliminateNopPad(),
+        EliminateNopPool(),
+        EliminateNopArithmetic(),
+    ]
+
+
+def _fusing(options: Options) -> list[NodePass]:
+    return [
+        FuseConsecutiveTransposes(),
+        FuseConsecutiveReshapes(),
+        *([FuseBatchNormIntoConv()] if options.fuse_bn else []),
+        FuseAddIntoConv(),
+        *([] if options.skip_fuse_qkv else [FuseQkv()]),
+        FuseMatMulAddIntoGemm(),
+        FuseBatchNormIntoGemm(),
+        AveragePoolToGlobal(),
+        ReduceMeanToGlobal(area_limit=GAP_AREA_LIMIT if options.defuse_gaps else None),
+    ]
+
+
+def _on_request(options: Options) -> list[NodePass]:
+    return [
+        *([OptimizeMatMul()] if options.opt_matmul else []),
+        *([ReplaceDilatedConv()] if options.replace_dilated_conv else []),
+        *([DefuseGlobalAveragePool()] if options.defuse_gaps else []),
+        *([ReplaceAveragePoolWithConv()] if options.replace_avgpool_with_conv else []),
+    ]
+
+
+def _only(passes: list[NodePass], skipped: Collection[str]) -> list[NodePass]:
+    return [pass_ for pass_ in passes if pass_.name not in skipped]
