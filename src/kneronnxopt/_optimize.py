@@ -9,7 +9,7 @@ import importlib.resources
 import json
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -18,6 +18,8 @@ from kneronnxopt.model_io import check_model, load_model, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
     from kneronnxopt.pipeline import Options, Stage
 
@@ -130,7 +132,7 @@ def _checked(
 def _find_culprit(
     original: onnx.ModelProto,
     expected: Mapping[str, object],
-    feeds: Mapping[str, object],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
     stages: list[Stage],
     options: Options,
     tolerance: float | None,
@@ -152,14 +154,14 @@ def _find_culprit(
 
 def _agrees(
     expected: Mapping[str, object],
-    feeds: Mapping[str, object],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
     result: onnx.ModelProto,
     tolerance: float | None,
 ) -> bool:
-    from kneronnxopt.verify import TOLERANCE, difference_of, run_model
+    from kneronnxopt.verify import TOLERANCE, cast_inputs, difference_of, run_model
 
     try:
-        actual = run_model(result, feeds)
+        actual = run_model(result, cast_inputs(result, feeds))
     except OptimizationError as error:
         logger.info("the optimised model does not run: %s", error)
         return False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnx_ir.passes import common
 
 from kneronnxopt.passes._base import FixedPoint, Pass
+from kneronnxopt.passes.clear_descriptions import ClearDescriptions
 from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity
 from kneronnxopt.passes.eliminate_no_op import (
     EliminateNopArithmetic,
@@ -86,14 +87,15 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
         *([ConvertFloat16()] if options.convert_f16 else []),
         InferShapes(),
         # 2. Shape arithmetic and other constants go, which lets more shapes be inferred.
-        FixedPoint(_only([*_folding(), *_cleaning()], options.skipped)),
-        InferShapes(),
+        FixedPoint(_only([*_folding(), *_cleaning()], options.skipped), InferShapes()),
         # 3. The documented simplification stage.
         *([] if "onnxsim" in options.skipped else [Simplify(sorted(options.skipped))]),
         LiftConstants(),
         InferShapes(),
         # 4. Our rewrites, until nothing changes.
-        FixedPoint(_only([*_folding(), *_cleaning(), *_fusing(options), *_on_request(options)], options.skipped)),
+        FixedPoint(
+            _only([*_folding(), *_cleaning(), *_fusing(options), *_on_request(options)], options.skipped), InferShapes()
+        ),
         # 5. Leave a tidy model: no dead node, weights stored as asked, every shape known.
         common.RemoveUnusedNodesPass(),
         *(
@@ -101,7 +103,7 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
             if options.duplicate_shared_weights and "duplicate_shared_weights" not in options.skipped
             else []
         ),
-        *([common.ClearMetadataAndDocStringPass()] if options.clear_descriptions else []),
+        *([ClearDescriptions()] if options.clear_descriptions else []),
         common.TopologicalSortPass(),
         InferShapes(),
         DeclareOutputRanks(),

@@ -15,7 +15,7 @@ from kneronnxopt.errors import OptimizationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Comparison", "compare", "difference_of", "is_checkable", "random_inputs", "run_model"]
+__all__ = ["Comparison", "cast_inputs", "compare", "difference_of", "is_checkable", "random_inputs", "run_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def compare(
         onnxruntime cannot run one of the models.
     """
     feeds = random_inputs(second, seed=seed)
-    expected = run_model(first, _as_inputs_of(first, feeds))
+    expected = run_model(first, cast_inputs(first, feeds))
     actual = run_model(second, feeds)
     return Comparison(difference_of(expected, actual), tolerance)
 
@@ -146,7 +146,8 @@ def _draw(generator: np.random.Generator, shape: list[int], dtype: np.dtype[Any]
     return generator.standard_normal(shape).astype(dtype)
 
 
-def _as_inputs_of(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+def cast_inputs(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Cast arrays to the types that ``model`` declares for its inputs."""
     types = {
         value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         for value in model.graph.input

@@ -54,28 +54,35 @@ class FixedPoint(Pass):
     ----------
     passes : list of NodePass
         Tried at each node in this order.
+    refresh : Pass
+        Runs when the sweeps have come to rest; if it changes anything (finds shapes that were unknown), the
+        sweeps start again.
     """
 
     name = "fixed_point"
-    #: A chain is shortened by at least a half in each sweep; this bounds a pair of passes that undo each other.
-    MAX_SWEEPS: ClassVar[int] = 32
+    #: Bounds a pair of passes that undo each other; real models need fewer than ten sweeps.
+    MAX_SWEEPS: ClassVar[int] = 100
 
-    def __init__(self, passes: list[NodePass]) -> None:
+    def __init__(self, passes: list[NodePass], refresh: Pass) -> None:
         self.passes = passes
+        self.refresh = refresh
         self.counts: dict[str, int] = {}
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Sweep until a sweep changes nothing."""
+        """Sweep until neither a sweep nor the refreshing pass changes anything."""
         self.counts = {}
+        refreshed = False
         for _ in range(self.MAX_SWEEPS):
             counts = _sweep(model, self.passes)
             for name, count in counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
             if not counts:
-                break
+                if not self.refresh(model).modified:
+                    break
+                refreshed = True
         else:
             logger.warning("the graph still changes after %d sweeps; stopped", self.MAX_SWEEPS)
-        return ir.passes.PassResult(model, modified=bool(self.counts))
+        return ir.passes.PassResult(model, modified=bool(self.counts) or refreshed)
 
 
 def _sweep(model: ir.Model, passes: list[NodePass]) -> dict[str, int]:

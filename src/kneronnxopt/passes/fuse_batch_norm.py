@@ -59,7 +59,8 @@ class _FuseBatchNorm(NodePass):
             bias = np.zeros(scale.size, dtype=weight.dtype)
         new_weight = weight * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
         new_bias = bias.reshape(-1) * scale + shift
-        new_weight, new_bias = new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+        with np.errstate(over="ignore"):
+            new_weight, new_bias = new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
         if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
             return False
         graph = node.graph

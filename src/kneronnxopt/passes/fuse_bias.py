@@ -58,7 +58,8 @@ class FuseAddIntoConv(NodePass):
         bias = np.zeros(channels, dtype=array.dtype) if old is None else constant(old)
         if addend is None or bias is None:
             return False
-        total = bias - addend if node.op_type == "Sub" else bias + addend
+        with np.errstate(over="ignore"):
+            total = bias - addend if node.op_type == "Sub" else bias + addend
         if not np.isfinite(total).all():
             return False
         graph = node.graph

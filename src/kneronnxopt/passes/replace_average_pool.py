@@ -55,9 +55,8 @@ class ReplaceAveragePoolWithConv(NodePass):
         for axis, size in enumerate(kernel):
             reach = dilations[axis] * (size - 1) + 1
             end = (after[2 + axis] - 1) * strides[axis] + reach - before[2 + axis] - begins[axis]
-            declared = _declared_end(node, axis, len(kernel))
             if int_attribute(node, "count_include_pad", 0):
-                if end > declared:
+                if end > _declared_end(node, axis, len(kernel), end):
                     return False
                 counts.append(np.full(after[2 + axis], size))
             else:
@@ -167,9 +166,11 @@ def _square_chain(height: int, width: int, limit: int) -> tuple[int, ...] | None
     return None
 
 
-def _declared_end(node: ir.Node, axis: int, rank: int) -> int:
-    pads = ints_attribute(node, "pads", (0,) * (2 * rank)) or ()
-    return pads[rank + axis] if string_attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "") else 0
+def _declared_end(node: ir.Node, axis: int, rank: int, needed: int) -> int:
+    """Padding after the last element, as the node declares it; auto_pad declares what is needed."""
+    if string_attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
+        return needed
+    return (ints_attribute(node, "pads", (0,) * (2 * rank)) or ())[rank + axis]
 
 
 def _pads_begin(

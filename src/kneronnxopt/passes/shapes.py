@@ -197,9 +197,7 @@ def _merge(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
         modified = True
     if not inferred.HasField("shape"):
         return modified
-    dims: list[int | str | None] = [
-        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in inferred.shape.dim
-    ]
+    dims = [_inferred_dimension(dim) for dim in inferred.shape.dim]
     if value.shape is None:
         value.shape = ir.Shape(dims)
         return True
@@ -220,6 +218,13 @@ def _merge(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
         value.shape = ir.Shape(merged)
         modified = True
     return modified
+
+
+def _inferred_dimension(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    """Number, symbol, or None where onnx found none; it makes up symbols ``unk__<number>`` for those."""
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    return None if not dim.dim_param or dim.dim_param.startswith("unk__") else str(dim.dim_param)
 
 
 def _refuse(value: ir.Value, what: str, detail: str) -> NoReturn:

@@ -1,0 +1,92 @@
+"""Reading hostile files and writing safely."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+import kneronnxopt
+from bad_files import KINDS, bad_file, good_model
+from kneronnxopt.model_io import load_model, save_model
+from kneronnxopt.optimize import main
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_file_gets_one_clear_sentence(kind, tmp_path):
+    path, words = bad_file(kind, tmp_path)
+    with pytest.raises(kneronnxopt.OptimizationError) as caught:
+        kneronnxopt.optimize(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_file_ends_the_command_with_2_and_leaves_nothing(kind, tmp_path, capsys):
+    path, _ = bad_file(kind, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main([str(path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert "Traceback" not in output.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_external_data_through_a_link_out_of_the_folder_are_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / "m.onnx"
+    onnx.save(good_model(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (path.parent / "weights.bin").rename(tmp_path / "weights.bin")
+    (path.parent / "weights.bin").symlink_to(tmp_path / "weights.bin")
+    with pytest.raises(kneronnxopt.OptimizationError, match="outside the model's folder"):
+        load_model(path)
+
+
+def test_external_data_are_read(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(good_model(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert kneronnxopt.compare(load_model(path), good_model()).equal
+
+
+def test_model_in_memory_is_checked_too():
+    broken = good_model()
+    broken.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(kneronnxopt.OptimizationError, match="NoSuchOperator"):
+        kneronnxopt.optimize(broken)
+    with pytest.raises(kneronnxopt.OptimizationError, match="model is a bytes"):
+        kneronnxopt.optimize(b"bytes")
+
+
+@pytest.mark.parametrize("place", ["is_a_folder", "missing/out.onnx", "file/out.onnx"])
+def test_bad_destination_is_explained(place, tmp_path):
+    (tmp_path / "is_a_folder").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(kneronnxopt.OptimizationError) as caught:
+        save_model(good_model(), tmp_path / place)
+    assert str(tmp_path / place) in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_command_writes_beside_the_input_and_prints_a_table(tmp_path, capsys):
+    onnx.save(good_model(), tmp_path / "net.onnx")
+    assert main([str(tmp_path / "net.onnx")]) == 0
+    assert (tmp_path / "net_optimized.onnx").is_file()
+    output = capsys.readouterr().out
+    assert "Conv" in output
+    assert "net_optimized.onnx" in output
+
+
+def test_command_lists_passes(capsys):
+    assert main(["--list-passes"]) == 0
+    assert capsys.readouterr().out.split() == kneronnxopt.pass_names()
+
+
+def test_module_of_the_command_does_not_hide_the_function(tmp_path):
+    import importlib
+
+    onnx.save(good_model(), tmp_path / "net.onnx")
+    importlib.import_module("kneronnxopt.optimize")
+    assert kneronnxopt.optimize(tmp_path / "net.onnx").producer_name == "kneronnxopt"
