@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from kneronnxopt._text import first_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.model_io import check_model, load_model, save_model
 
@@ -192,8 +193,9 @@ def _convert_opset(model: onnx.ModelProto, target: int) -> onnx.ModelProto:
     try:
         return onnx.version_converter.convert_version(model, target)
     except (RuntimeError, ValueError) as error:
-        message = str(error).strip().splitlines()[0]
-        raise OptimizationError(f"target_opset={target}: onnx cannot convert this model: {message}") from error
+        raise OptimizationError(
+            f"target_opset={target}: onnx cannot convert this model: {first_line(error)}"
+        ) from error
 
 
 def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:

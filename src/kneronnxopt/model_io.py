@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import onnx
 from google.protobuf.message import DecodeError
 
+from kneronnxopt._text import first_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
 
@@ -57,7 +58,7 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
             onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         except (onnx.checker.ValidationError, OSError, ValueError) as error:
             raise OptimizationError(
-                f"{path}: external data cannot be read: {_first_line(error)}; keep the data file beside the model"
+                f"{path}: external data cannot be read: {first_line(error)}; keep the data file beside the model"
             ) from error
     return check_model(model, str(path))
 
@@ -103,7 +104,7 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         onnx.checker.check_model(make_skeleton(model))
     except onnx.checker.ValidationError as error:
         raise OptimizationError(
-            f"{origin}: onnx's checker refuses the model: {_first_line(error)}; "
+            f"{origin}: onnx's checker refuses the model: {first_line(error)}; "
             "export the model again or mend the part named"
         ) from error
     return model
@@ -259,8 +260,3 @@ def _item_bits(data_type: int) -> int:
     if name in packed:
         return packed[name]
     return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kneronnxopt._api import optimize, pass_names
+from kneronnxopt._text import one_line
 from kneronnxopt.errors import OptimizationError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **{name: getattr(options, name) for name in _FLAGS},
         )
     except OptimizationError as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        sys.stderr.write(f"{parser.prog}: error: {one_line(str(error))}\n")
         return 2
     sys.stdout.write(f"{_operator_table(model, result)}\nwritten: {output}\n")
     return 0

@@ -32,6 +32,7 @@ from kneronnxopt.passes.replace_average_pool import (
     DefuseGlobalAveragePool,
     ReplaceAveragePoolWithConv,
 )
+from kneronnxopt.passes.replace_cast_like import ReplaceCastLike
 from kneronnxopt.passes.replace_dilated_conv import ReplaceDilatedConv
 from kneronnxopt.passes.shapes import ClearShapes, DeclareOutputRanks, InferShapes, OverwriteInputShapes
 from kneronnxopt.passes.simplify import Simplify
@@ -145,7 +146,7 @@ def run_pipeline(model: ir.Model, options: Options) -> list[Stage]:
 
 
 def _folding() -> list[NodePass]:
-    return [FoldShape(), FoldConstants()]
+    return [ReplaceCastLike(), FoldShape(), FoldConstants()]
 
 
 def _cleaning() -> list[NodePass]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from kneronnxopt._text import first_line
 from kneronnxopt.errors import OptimizationError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def run_model(model: onnx.ModelProto, feeds: Mapping[str, object]) -> dict[str, 
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         results = session.run(None, dict(feeds))
     except Exception as error:  # onnxruntime's exceptions share no base class but Exception
-        raise OptimizationError(f"onnxruntime cannot run the model: {str(error).strip().splitlines()[0]}") from error
+        raise OptimizationError(f"onnxruntime cannot run the model: {first_line(error)}") from error
     return dict(zip((output.name for output in session.get_outputs()), results, strict=True))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_ir as ir
 
+from kneronnxopt._text import first_line
 from kneronnxopt.passes._base import Pass
 from kneronnxopt.passes._weightless import weightless_proto
 
@@ -70,7 +71,7 @@ class Simplify(Pass):
             )
             onnx.checker.check_model(result)
         except Exception as error:  # noqa: BLE001 - the stage is optional; whatever it raises, we go on without it
-            logger.warning("onnxsim is skipped for this model: %s", str(error).strip().splitlines()[:1])
+            logger.warning("onnxsim is skipped for this model: %s", first_line(error))
             return None
         if _interface(result) != _interface(skeleton) or len(result.graph.node) > len(skeleton.graph.node):
             logger.warning("onnxsim is skipped for this model: it changed inputs or outputs, or made the graph larger")

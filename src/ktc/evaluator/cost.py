@@ -1,0 +1,102 @@
+"""Traffic and work -> time, node by node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from ktc.evaluator.evaluation import Bound
+from ktc.evaluator.macs import mac_cycles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ktc.evaluator.settings import EvaluationSettings
+    from ktc.evaluator.tiling import TiledNode
+    from ktc.frontend.program import Node
+    from ktc.hardware.platform import Platform
+
+__all__ = ["Bandwidths", "NodeTime", "bandwidths", "node_time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidths:
+    """DMA rates in force, in GB/s."""
+
+    weight: float
+    read: float
+    write: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """Time of one NPU node and its parts; all in ms but ``cycles``."""
+
+    cycles: float
+    compute: float
+    weights: float
+    read: float
+    write: float
+    auxiliary: float
+    pooling: float
+    layout: float
+    overhead: float
+    total: float
+
+    @property
+    def bound(self) -> Bound:
+        """The largest part."""
+        parts: dict[str, float] = {
+            "compute": self.compute,
+            "weights": self.weights,
+            "read": self.read,
+            "write": self.write,
+            "auxiliary": self.auxiliary + self.pooling,
+            "layout": self.layout,
+            "overhead": self.overhead,
+        }
+        largest = max(parts, key=lambda name: parts[name])
+        return next(bound for bound in get_args(Bound) if bound == largest)
+
+
+_OVERLAPS: dict[str, Callable[[float, float, float], float]] = {
+    "sum": lambda compute, weights, maps: compute + weights + maps,
+    "max(C,W)+D": lambda compute, weights, maps: max(compute, weights) + maps,
+    "max(C,W+D)": lambda compute, weights, maps: max(compute, weights + maps),
+    "max": lambda compute, weights, maps: max(compute, weights, maps),
+}
+
+
+def bandwidths(platform: Platform, settings: EvaluationSettings) -> Bandwidths:
+    """The platform's DMA rates, or those that were asked for."""
+    dma = settings.dma_bandwidth
+    return Bandwidths(
+        weight=float(settings.weight_bandwidth or platform.weight_bandwidth),
+        read=float(dma or platform.read_bandwidth),
+        write=float(dma or platform.write_bandwidth),
+    )
+
+
+def node_time(
+    node: Node, tiled: TiledNode, platform: Platform, rates: Bandwidths, computing_bits: int, weight_bits: int
+) -> NodeTime:
+    """Time of an NPU node: ``overlap(C, W, D) + AUX + layout + overhead`` (design of the evaluator)."""
+    cycles = tiled.repeats * mac_cycles(node.mac, platform, computing_bits, weight_bits) if node.mac else 0.0
+    compute = cycles / platform.frequency_mhz / 1e3
+    weights, read, write = (
+        size / rate / 1e6
+        for size, rate in (
+            (tiled.weight_bytes, rates.weight),
+            (tiled.read_bytes, rates.read),
+            (tiled.write_bytes, rates.write),
+        )
+    )
+    passes = {False: 0.0, True: 0.0}
+    for step in node.auxiliary:
+        size = step.elements * computing_bits / 8
+        passes[step.pooling] += tiled.repeats * size / platform.auxiliary_bandwidth / 1e6
+    layout = node.layout_moves * platform.layout_node_us / 1e3
+    overhead = platform.node_overhead_us / 1e3
+    moved = _OVERLAPS[platform.overlap](compute, weights, read + write)
+    total = moved + passes[False] + passes[True] + layout + overhead
+    return NodeTime(cycles, compute, weights, read, write, passes[False], passes[True], layout, overhead, total)

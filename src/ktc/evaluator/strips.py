@@ -1,0 +1,195 @@
+"""Layer fusion by strips of rows: the search behind ``compiler_tiling="deep_search"``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ktc.evaluator.cost import bandwidths, node_time
+from ktc.evaluator.tiling import TiledNode, TiledProgram
+
+if TYPE_CHECKING:
+    from ktc.evaluator.settings import EvaluationSettings
+    from ktc.frontend.program import Node, Tensor
+    from ktc.hardware.platform import Platform
+
+__all__ = ["search_strips"]
+
+_LOGGER = logging.getLogger(__name__)
+_LONGEST_GROUP = 8
+_RESAMPLING = frozenset({"KneronResize", "MaxPool", "AveragePool"})
+_ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh"}
+    | {"HardSigmoid", "HardSwish", "Swish", "Elu", "Neg", "Abs", "Sqrt", "Exp", "Erf", "KneronSquare", "Reciprocal"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A node that can run strip by strip: its rows, its reach over rows, and the maps at both ends."""
+
+    source: str
+    target: str
+    in_rows: int
+    out_rows: int
+    reach: int
+
+
+def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationSettings) -> TiledProgram:
+    """Fuse runs of consecutive nodes so that the maps between them never leave the chip.
+
+    A run of up to eight nodes, each the only reader of the one before, computes one strip of output rows after
+    the other.  Rows that strips share are computed again, and the weights of all its nodes are loaded once per
+    strip.  Dynamic programming over the node order takes the partition with the least time; since every node on
+    its own (as in ``"default"``) is one of the choices, the result is never slower.
+
+    Returns
+    -------
+    TiledProgram
+        The same program with the traffic of the best partition.
+    """
+    search = _Search(tiled, platform, settings)
+    count = len(tiled.nodes)
+    _LOGGER.info("deep_search: %d nodes on KL%s", count, platform.name)
+    best: list[float] = [0.0]
+    choice: list[tuple[int, tuple[TiledNode, ...]]] = []
+    for end in range(count):
+        alone = tiled.nodes[end]
+        cost = best[end] + search.time(end, alone)
+        pick: tuple[int, tuple[TiledNode, ...]] = (end, (alone,))
+        for begin in search.begins(end):
+            group = search.group(begin, end)
+            if group is None:
+                continue
+            total = best[begin] + sum(search.time(begin + k, node) for k, node in enumerate(group))
+            if total < cost:
+                cost, pick = total, (begin, group)
+        best.append(cost)
+        choice.append(pick)
+    nodes: list[TiledNode] = []
+    end = count
+    while end:
+        begin, group = choice[end - 1]
+        nodes[:0] = group
+        end = begin
+    fused = sum(new is not old for new, old in zip(nodes, tiled.nodes, strict=True))
+    _LOGGER.info("deep_search: %d nodes run in strips", fused)
+    return dataclasses.replace(tiled, nodes=tuple(nodes))
+
+
+class _Search:
+    """Costs of groups of consecutive nodes."""
+
+    def __init__(self, tiled: TiledProgram, platform: Platform, settings: EvaluationSettings) -> None:
+        self._tiled, self._platform = tiled, platform
+        self._rates = bandwidths(platform, settings)
+        tensors = {tensor.name: tensor for tensor in tiled.program.tensors}
+        readers: dict[str, int] = {}
+        for node in tiled.program.nodes:
+            for name in node.inputs:
+                readers[name] = readers.get(name, 0) + 1
+        border = {*tiled.program.inputs, *tiled.program.outputs, *(source for _, source in tiled.program.sources)}
+        self._private = {name for name, count in readers.items() if count == 1 and name not in border}
+        self._stages: list[_Stage | None] = []
+        previous: Node | None = None
+        for node in tiled.program.nodes:
+            self._stages.append(_stage(node, previous, tensors))
+            previous = node
+
+    def time(self, index: int, node: TiledNode) -> float:
+        """Time of one node in ms; CPU nodes are free."""
+        source = self._tiled.program.nodes[index]
+        if source.type == "CPU":
+            return 0.0
+        widths = self._tiled.widths
+        return node_time(
+            source, node, self._platform, self._rates, widths.computing[index], widths.weights[index]
+        ).total
+
+    def begins(self, end: int) -> range:
+        """First nodes of the groups that may end at a node, nearest first; empty if nothing spills before it."""
+        begin = end
+        while begin > 0 and end - begin + 1 < _LONGEST_GROUP and self._linked(begin):
+            begin -= 1
+        return range(end - 1, begin - 1, -1)
+
+    def _linked(self, index: int) -> bool:
+        """Whether a node continues the one before it, over a private map that spills."""
+        stage, before = self._stages[index], self._stages[index - 1]
+        if stage is None or before is None or stage.source != before.target:
+            return False
+        return stage.source in self._private and self._tiled.spilled[stage.source] > 0
+
+    def group(self, begin: int, end: int) -> tuple[TiledNode, ...] | None:
+        """Traffic of the nodes of a group, or None if not even single rows fit on chip."""
+        stages = [stage for stage in self._stages[begin : end + 1] if stage is not None]
+        if len(stages) <= end - begin:
+            return None
+        strips = 2
+        while strips <= 2 * stages[-1].out_rows:
+            rows = _rows_per_strip(stages, min(strips, stages[-1].out_rows))
+            if self._fits(stages, rows):
+                return self._traffic(begin, stages, rows, min(strips, stages[-1].out_rows))
+            strips *= 2
+        return None
+
+    def _fits(self, stages: list[_Stage], rows: list[int]) -> bool:
+        sizes = self._tiled.sizes
+        for stage, before, after in zip(stages, rows, rows[1:], strict=False):
+            strip_in = sizes[stage.source] * before / stage.in_rows
+            strip_out = sizes[stage.target] * after / stage.out_rows
+            if strip_in + strip_out > self._platform.feature_memory_bytes:
+                return False
+        return True
+
+    def _traffic(self, begin: int, stages: list[_Stage], rows: list[int], strips: int) -> tuple[TiledNode, ...]:
+        tiled, result = self._tiled, []
+        for position, stage in enumerate(stages):
+            default = tiled.nodes[begin + position]
+            inside_in = position > 0
+            inside_out = position < len(stages) - 1
+            repeats = max(1.0, strips * rows[position + 1] / stage.out_rows)
+            halo = max(1.0, strips * rows[position] / stage.in_rows)
+            kept = round(tiled.sizes[stage.source] * tiled.spilled[stage.source])
+            result.append(
+                TiledNode(
+                    read_bytes=default.read_bytes - kept if inside_in else round(default.read_bytes * halo),
+                    write_bytes=0 if inside_out else default.write_bytes,
+                    weight_bytes=default.weight_bytes * strips,
+                    repeats=repeats,
+                )
+            )
+        return tuple(result)
+
+
+def _rows_per_strip(stages: list[_Stage], strips: int) -> list[int]:
+    """Rows of one strip at every map of the group, from its input to its output."""
+    rows = [-(-stages[-1].out_rows // strips)]
+    for stage in reversed(stages):
+        needed = -(-rows[0] * stage.in_rows // stage.out_rows) + stage.reach - 1
+        rows.insert(0, min(stage.in_rows, needed))
+    return rows
+
+
+def _stage(node: Node, previous: Node | None, tensors: dict[str, Tensor]) -> _Stage | None:
+    """How a node runs strip by strip; None if it needs whole maps."""
+    if node.type == "CPU" or not node.inputs or len(node.outputs) != 1 or node.layout_moves:
+        return None
+    following = previous is not None and bool(previous.outputs) and previous.outputs[0] in node.inputs
+    source = previous.outputs[0] if previous is not None and following else node.inputs[0]
+    before, after = tensors[source].shape, tensors[node.outputs[0]].shape
+    if before is None or after is None or len(before) != 4 or len(after) != 4 or 0 in (*before, *after):
+        return None
+    if node.mac is not None:
+        if node.mac.kind not in ("conv", "depthwise"):
+            return None
+        reach = (node.mac.kernel[0] - 1) * node.mac.dilation[0] + 1
+    elif node.backend in _RESAMPLING:
+        reach = max(step.reach for step in node.auxiliary)
+    elif node.backend in _ELEMENTWISE:
+        reach = 1
+    else:
+        return None
+    return _Stage(source, node.outputs[0], before[2], after[2], reach)

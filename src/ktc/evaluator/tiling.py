@@ -1,0 +1,168 @@
+"""Feature maps against the on-chip memory: what travels to and from DRAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ktc.evaluator.bitwidths import BitWidths, assign_bitwidths
+from ktc.evaluator.layouts import border_format, inner_format, input_layout, stored_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ktc.evaluator.settings import EvaluationSettings
+    from ktc.frontend.program import Node, Program
+    from ktc.hardware.input_formats import InputFormat
+    from ktc.hardware.platform import Platform
+
+__all__ = ["TiledNode", "TiledProgram", "tile"]
+
+
+@dataclass(frozen=True, slots=True)
+class TiledNode:
+    """Traffic and repetition of one node.
+
+    Attributes
+    ----------
+    read_bytes, write_bytes, weight_bytes : int
+        DRAM traffic.
+    repeats : float
+        Factor on the MAC and auxiliary work: rows computed more than once where strips overlap.
+    """
+
+    read_bytes: int
+    write_bytes: int
+    weight_bytes: int
+    repeats: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TiledProgram:
+    """A program with bit widths, layouts and DRAM traffic.
+
+    Attributes
+    ----------
+    program : Program
+        What runs.
+    widths : BitWidths
+        Bit widths.
+    layouts : Mapping of str to InputFormat
+        Layout of each feature map.
+    sizes : Mapping of str to int
+        Bytes of each feature map in memory.
+    spilled : Mapping of str to float
+        Share of each feature map that passes through DRAM, 0 to 1.
+    nodes : tuple of TiledNode
+        Traffic, node by node.
+    """
+
+    program: Program
+    widths: BitWidths
+    layouts: Mapping[str, InputFormat]
+    sizes: Mapping[str, int]
+    spilled: Mapping[str, float]
+    nodes: tuple[TiledNode, ...]
+
+
+def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> TiledProgram:
+    """Decide what stays on chip.
+
+    While a node runs, its inputs, its outputs and every feature map that a later node still needs share the
+    on-chip memory; what exceeds it spills in proportion.  A feature map keeps on chip the smallest share that it
+    has during its life; the rest is written once and read by each reader.  Model inputs, model outputs and what
+    CPU nodes touch always pass through DRAM as a whole.
+    """
+    widths = assign_bitwidths(program, platform, settings)
+    border = _border(program)
+    layouts = _layouts(program, platform, settings, widths, border)
+    sizes = {
+        t.name: stored_bytes(t, layouts[t.name], widths.tensors[t.name]) for t in program.tensors if t.name in layouts
+    }
+    spilled = _spilled(program, platform, sizes, border)
+    nodes = []
+    for node, weight_bits in zip(program.nodes, widths.weights, strict=True):
+        if node.type == "CPU":
+            nodes.append(TiledNode(0, 0, 0))
+            continue
+        nodes.append(
+            TiledNode(
+                read_bytes=sum(round(sizes[name] * spilled[name]) for name in node.inputs),
+                write_bytes=sum(round(sizes[name] * spilled[name]) for name in node.outputs),
+                weight_bytes=weight_bytes(node, weight_bits),
+            )
+        )
+    return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes))
+
+
+def weight_bytes(node: Node, bits: int) -> int:
+    """Bytes of the constants of a node."""
+    elements = node.constant_elements
+    if node.mac is not None:
+        elements += node.mac.weight_elements + node.mac.bias_elements
+    return -(-elements * bits // 8)
+
+
+def _border(program: Program) -> set[str]:
+    """Feature maps that pass through DRAM in any case."""
+    sources = dict(program.sources)
+    names = {*program.inputs, *program.outputs, *(sources.get(name, name) for name in program.outputs)}
+    for node in program.nodes:
+        if node.type == "CPU":
+            names.update(node.inputs, node.outputs)
+    return names
+
+
+def _layouts(
+    program: Program, platform: Platform, settings: EvaluationSettings, widths: BitWidths, border: set[str]
+) -> dict[str, InputFormat]:
+    layouts = {}
+    for tensor in program.tensors:
+        bits = widths.tensors.get(tensor.name)
+        if bits is None:
+            continue
+        if tensor.name in program.inputs:
+            layouts[tensor.name] = input_layout(tensor, platform, bits, settings.input_fmt)
+        elif tensor.name in border:
+            layouts[tensor.name] = border_format(platform, bits)
+        else:
+            layouts[tensor.name] = inner_format(platform, bits)
+    return layouts
+
+
+def _spilled(program: Program, platform: Platform, sizes: Mapping[str, int], border: set[str]) -> dict[str, float]:
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for index, node in enumerate(program.nodes):
+        for name in (*node.inputs, *node.outputs):
+            first.setdefault(name, index)
+            last[name] = index
+    change = [0] * (len(program.nodes) + 1)
+    for name, begin in first.items():
+        change[begin] += sizes[name]
+        change[last[name] + 1] -= sizes[name]
+    shares, live = [], 0
+    for delta in change[:-1]:
+        live += delta
+        shares.append(min(1.0, platform.feature_memory_bytes / live) if live else 1.0)
+    lowest = _RangeMinimum(shares)
+    spilled = {name: 1.0 - lowest(begin, last[name]) for name, begin in first.items()}
+    spilled.update(dict.fromkeys(border, 1.0))
+    return spilled
+
+
+class _RangeMinimum:
+    """Minimum over any range of a list, in constant time after n log n preparation."""
+
+    def __init__(self, values: list[float]) -> None:
+        self._levels = [values]
+        span = 1
+        while 2 * span <= len(values):
+            below = self._levels[-1]
+            self._levels.append([min(below[i], below[i + span]) for i in range(len(values) - 2 * span + 1)])
+            span *= 2
+
+    def __call__(self, begin: int, end: int) -> float:
+        level = (end - begin + 1).bit_length() - 1
+        values = self._levels[level]
+        return min(values[begin], values[end - (1 << level) + 1])

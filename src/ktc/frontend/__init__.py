@@ -1,0 +1,8 @@
+"""ONNX graph -> Program: legality, decomposition, fusion, CPU fallback."""
+
+from __future__ import annotations
+
+from ktc.frontend.lower import lower
+from ktc.frontend.program import AuxiliaryStep, MacWork, Node, Program, Tensor
+
+__all__ = ["AuxiliaryStep", "MacWork", "Node", "Program", "Tensor", "lower"]

@@ -1,0 +1,329 @@
+"""A weightless view of an ONNX graph: operators in order, values with shape and known content."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import numpy_helper
+
+from ktc.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+__all__ = ["MAX_ELEMENTS", "Graph", "Operator", "Value", "element_count", "read_graph", "tensor_content"]
+
+_MAX_KNOWN_ELEMENTS = 4096
+_MAX_RANK = 32
+MAX_ELEMENTS = 2**62
+_LOCATION_EXTERNAL = onnx.TensorProto.EXTERNAL
+
+
+@dataclass(slots=True)
+class Value:
+    """One tensor of the graph.
+
+    Attributes
+    ----------
+    name : str
+        Name in the ONNX graph.
+    shape : tuple of int or None
+        Static shape, None if unknown.
+    elem_type : int
+        ``onnx.TensorProto.DataType``.
+    constant : bool
+        Known before inference.
+    content : numpy.ndarray or None
+        Content of small constants, if it is available.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    elem_type: int = 0
+    constant: bool = False
+    content: np.ndarray[Any, Any] | None = None
+
+
+@dataclass(slots=True)
+class Operator:
+    """One ONNX node.
+
+    Attributes
+    ----------
+    index : int
+        Position in execution order.
+    name : str
+        Node name, or ``<OpType>_<position in the file>``.
+    type, domain : str
+        Operator type and domain (``""`` for ONNX's own).
+    inputs, outputs : list of str
+        Tensor names; ``""`` for an omitted one.
+    captured : tuple of str
+        Outer tensors that subgraphs of the node read.
+    proto : onnx.NodeProto
+        The node itself; not to be changed.
+    """
+
+    index: int
+    name: str
+    type: str
+    domain: str
+    inputs: list[str]
+    outputs: list[str]
+    captured: tuple[str, ...]
+    proto: onnx.NodeProto
+    _attributes: dict[str, Any] | None = field(default=None, repr=False)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Value of an attribute, or ``default``; texts are ``str``."""
+        if self._attributes is None:
+            self._attributes = {a.name: _attribute_value(a) for a in self.proto.attribute}
+        return self._attributes.get(name, default)
+
+    def integers(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Value of an attribute that has to be a list of integers.
+
+        Raises
+        ------
+        ModelError
+            It is something else.
+        """
+        value = self.attribute(name)
+        if value is None:
+            return default
+        if isinstance(value, list) and all(isinstance(item, int) for item in value):
+            return tuple(value)
+        raise ModelError(f"node {self.name!r}: attribute {name} of {self.type} is not a list of integers.")
+
+    def integer(self, name: str, default: int) -> int:
+        """Value of an attribute that has to be an integer.
+
+        Raises
+        ------
+        ModelError
+            It is something else.
+        """
+        value = self.attribute(name, default)
+        if isinstance(value, int):
+            return value
+        raise ModelError(f"node {self.name!r}: attribute {name} of {self.type} is not an integer.")
+
+
+@dataclass(slots=True)
+class Graph:
+    """Operators in execution order and the values between them."""
+
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    operators: list[Operator]
+    values: dict[str, Value]
+    opsets: dict[str, int]
+    ir_version: int
+    warnings: list[str]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Shape of a value; None if unknown or omitted."""
+        value = self.values.get(name)
+        return value.shape if value else None
+
+    def content(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Content of a small constant; None if unknown."""
+        value = self.values.get(name)
+        return value.content if value else None
+
+    def is_constant(self, name: str) -> bool:
+        """Whether the value is known before inference (omitted inputs are)."""
+        value = self.values.get(name)
+        return not name or (value is not None and value.constant)
+
+
+def element_count(shape: tuple[int, ...]) -> int:
+    """Number of elements of a shape, as an unbounded integer."""
+    return math.prod(shape)
+
+
+def _attribute_value(attribute: onnx.AttributeProto) -> Any:
+    kind = onnx.AttributeProto
+    if attribute.type == kind.STRING:
+        return attribute.s.decode("utf-8", "replace")
+    if attribute.type in (kind.INT, kind.FLOAT, kind.TENSOR):
+        return {kind.INT: attribute.i, kind.FLOAT: attribute.f, kind.TENSOR: attribute.t}[attribute.type]
+    if attribute.type == kind.INTS:
+        return list(attribute.ints)
+    if attribute.type == kind.FLOATS:
+        return list(attribute.floats)
+    if attribute.type == kind.STRINGS:
+        return [text.decode("utf-8", "replace") for text in attribute.strings]
+    return None
+
+
+def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
+    """Content of a small tensor that is in the file; None if it is large, external, stripped or malformed."""
+    count = element_count(tuple(tensor.dims))
+    if not 0 <= count <= _MAX_KNOWN_ELEMENTS or tensor.data_location == _LOCATION_EXTERNAL:
+        return None
+    try:
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None  # stripped or malformed data: the dims still count
+    return array if array.size == count else None
+
+
+def _constant(name: str, tensor: onnx.TensorProto) -> Value:
+    shape = tuple(tensor.dims)
+    if any(extent < 0 for extent in shape) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
+        raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
+    return Value(name, shape, tensor.data_type, constant=True, content=tensor_content(tensor))
+
+
+def _declared(info: onnx.ValueInfoProto) -> Value:
+    """Type and shape as the file declares them; any dynamic dimension makes the shape unknown."""
+    tensor = info.type.tensor_type
+    shape = None
+    if info.type.WhichOneof("value") == "tensor_type" and tensor.HasField("shape"):
+        dims = [d.dim_value if d.WhichOneof("value") == "dim_value" else -1 for d in tensor.shape.dim]
+        if (
+            all(extent >= 0 for extent in dims)
+            and len(dims) <= _MAX_RANK
+            and element_count(tuple(dims)) <= MAX_ELEMENTS
+        ):
+            shape = tuple(dims)
+    return Value(info.name, shape, tensor.elem_type)
+
+
+def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
+    remedy = "give the shape with kneronnxopt.optimize(..., overwrite_input_shapes=['{}:1,3,224,224'])"
+    remedy = remedy.format(info.name)
+    if info.type.WhichOneof("value") != "tensor_type":
+        raise ModelError(f"input {info.name!r} is not a tensor, so no NPU can take it.")
+    tensor = info.type.tensor_type
+    if not tensor.HasField("shape"):
+        raise ModelError(f"input {info.name!r} has no shape; {remedy}.")
+    if len(tensor.shape.dim) > _MAX_RANK:
+        raise ModelError(f"input {info.name!r} has {len(tensor.shape.dim)} dimensions; at most {_MAX_RANK} make sense.")
+    shape: list[int] = []
+    for axis, dim in enumerate(tensor.shape.dim):
+        extent = dim.dim_value if dim.WhichOneof("value") == "dim_value" else 0
+        if extent <= 0 and axis == 0:
+            shown = dim.dim_param or (extent if dim.WhichOneof("value") else "?")
+            warnings.append(f"input {info.name!r} has a dynamic batch ({shown}); it is taken as 1.")
+            extent = 1
+        if extent <= 0:
+            shown = dim.dim_param or (extent if dim.WhichOneof("value") else "?")
+            raise ModelError(f"dimension {axis} of input {info.name!r} is not static ({shown}); {remedy}.")
+        shape.append(extent)
+    if element_count(tuple(shape)) > MAX_ELEMENTS:
+        raise ModelError(f"input {info.name!r} of {shape} has more elements than any memory holds; {remedy}.")
+    return Value(info.name, tuple(shape), tensor.elem_type)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def _captured(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Names that the subgraphs of a node read from outside."""
+    names: dict[str, None] = {}
+    pending = [(graph, frozenset[str]()) for graph in _subgraphs(node)]
+    while pending:
+        graph, outer = pending.pop()
+        local = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
+        local |= {name for inner in graph.node for name in inner.output}
+        for inner in graph.node:
+            names.update((name, None) for name in inner.input if name and name not in local)
+            pending.extend((deeper, local) for deeper in _subgraphs(inner))
+        names.update((v.name, None) for v in graph.output if v.name not in local)
+    return tuple(names)
+
+
+def _sorted_nodes(
+    nodes: list[onnx.NodeProto], available: set[str]
+) -> list[tuple[int, onnx.NodeProto, tuple[str, ...]]]:
+    """Nodes in execution order, as close to the file's order as possible: (position in file, node, captured)."""
+    producer: dict[str, int] = {}
+    for position, node in enumerate(nodes):
+        for name in node.output:
+            if name and (name in producer or name in available):
+                raise ModelError(f"tensor {name!r} is written twice.")
+            if name:
+                producer[name] = position
+    captured = [_captured(node) for node in nodes]
+    waiting: list[int] = []
+    readers: dict[int, list[int]] = {}
+    for position, node in enumerate(nodes):
+        sources = {name for name in (*node.input, *captured[position]) if name and name not in available}
+        if unknown := sorted(sources - producer.keys()):
+            label = node.name or position
+            raise ModelError(f"node {label!r} ({node.op_type}) reads {unknown[0]!r}, which nothing writes.")
+        before = {producer[name] for name in sources}
+        waiting.append(len(before))
+        for source in before:
+            readers.setdefault(source, []).append(position)
+    ready = [position for position, count in enumerate(waiting) if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        position = heapq.heappop(ready)
+        order.append((position, nodes[position], captured[position]))
+        for reader in readers.get(position, ()):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) < len(nodes):
+        stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
+        raise ModelError(f"the graph is cyclic: node {stuck.name!r} ({stuck.op_type}) depends on itself.")
+    return order
+
+
+def read_graph(model: onnx.ModelProto) -> Graph:
+    """Read names, shapes and small constants of a model; weights are not touched.
+
+    Raises
+    ------
+    ModelError
+        The graph is empty, cyclic, incomplete, or an input has no usable shape.
+    """
+    proto = model.graph
+    warnings: list[str] = []
+    values: dict[str, Value] = {t.name: _constant(t.name, t) for t in proto.initializer}
+    for sparse in proto.sparse_initializer:
+        name = sparse.values.name
+        values[name] = Value(name, tuple(sparse.dims), sparse.values.data_type, constant=True)
+    inputs = [info.name for info in proto.input if info.name not in values]
+    if len(set(inputs)) < len(inputs):
+        raise ModelError("two inputs of the graph have the same name.")
+    for info in proto.input:
+        if info.name not in values:
+            values[info.name] = _input(info, warnings)
+    operators = []
+    for index, (position, node, captured) in enumerate(_sorted_nodes(list(proto.node), set(values))):
+        name = node.name or f"{node.op_type}_{position}"
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        operators.append(
+            Operator(index, name, node.op_type, domain, list(node.input), list(node.output), captured, node)
+        )
+    for info in (*proto.value_info, *proto.output):
+        values.setdefault(info.name, _declared(info))
+    for operator in operators:
+        for name in operator.outputs:
+            values.setdefault(name, Value(name))
+    outputs = [info.name for info in proto.output]
+    written = {name for operator in operators for name in operator.outputs} | set(values.keys() & set(inputs))
+    written |= {name for name, value in values.items() if value.constant}
+    if missing := [name for name in outputs if name not in written]:
+        raise ModelError(f"output {missing[0]!r} of the graph is written by no node.")
+    if not outputs:
+        raise ModelError("the graph has no output.")
+    opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
+    return Graph(proto.name, inputs, outputs, operators, values, opsets, model.ir_version, warnings)

@@ -1,0 +1,151 @@
+"""Shapes of all values, in one pass over the operators and without touching weights."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import checker, defs, helper, numpy_helper, shape_inference
+
+from ktc.frontend.constants import constant_content
+from ktc.frontend.graph import MAX_ELEMENTS, element_count
+
+if TYPE_CHECKING:
+    from ktc.frontend.graph import Graph, Operator
+
+__all__ = ["CONTROL_FLOW", "infer_values"]
+
+_LOGGER = logging.getLogger(__name__)
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+_SHAPE_ONLY = frozenset({"Shape", "Size"})
+_SAME_SHAPE = frozenset(
+    {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Identity", "Erf", "Sqrt", "Softmax"}
+    | {"BatchNormalization", "PRelu", "Exp", "Neg", "Abs", "Reciprocal"}
+)
+_BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
+_INFERENCE_ERRORS = (
+    shape_inference.InferenceError,
+    checker.ValidationError,
+    defs.SchemaError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    IndexError,
+)
+_MAX_PASSED_ELEMENTS = 64
+
+
+def infer_values(graph: Graph) -> None:
+    """Fill in shape, element type, constness and small contents of every value of the graph.
+
+    Operators are visited once, in execution order.  What ONNX's shape inference cannot say keeps the
+    shape that the file declares, or stays unknown.
+    """
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
+    for operator in graph.operators:
+        constant = _is_constant(operator, graph)
+        content = constant_content(operator, graph) if constant else None
+        if content is not None:
+            _set_content(graph, operator.outputs[0], content)
+            continue
+        if operator.type == "Constant" and not operator.domain:
+            _set_large_constant(graph, operator)
+            continue
+        for name, (elem_type, shape) in _infer(operator, graph, opsets).items():
+            value = graph.values[name]
+            value.elem_type = elem_type or value.elem_type
+            value.shape = shape if shape is not None else value.shape
+        if constant:
+            for name in operator.outputs:
+                graph.values[name].constant = True
+
+
+def _is_constant(operator: Operator, graph: Graph) -> bool:
+    """Whether the result is known before inference."""
+    if operator.domain or operator.type in _RANDOM or operator.type in CONTROL_FLOW or not operator.outputs:
+        return False
+    if operator.type in _SHAPE_ONLY:
+        return bool(operator.inputs) and graph.shape(operator.inputs[0]) is not None
+    return all(graph.is_constant(name) for name in operator.inputs)
+
+
+def _set_content(graph: Graph, name: str, content: np.ndarray[Any, Any]) -> None:
+    value = graph.values[name]
+    value.content, value.shape, value.constant = content, content.shape, True
+    value.elem_type = helper.np_dtype_to_tensor_dtype(content.dtype)
+
+
+def _set_large_constant(graph: Graph, operator: Operator) -> None:
+    value, tensor = graph.values[operator.outputs[0]], operator.attribute("value")
+    value.constant = True
+    if isinstance(tensor, onnx.TensorProto):
+        value.shape, value.elem_type = tuple(tensor.dims), tensor.data_type
+
+
+def _infer(
+    operator: Operator, graph: Graph, opsets: list[onnx.OperatorSetIdProto]
+) -> dict[str, tuple[int, tuple[int, ...] | None]]:
+    """Element type and shape of each output that can be told."""
+    shapes = [graph.shape(name) for name in operator.inputs]
+    if not operator.domain and shapes and shapes[0] is not None and operator.outputs:
+        elem_type = graph.values[operator.inputs[0]].elem_type
+        if operator.type in _SAME_SHAPE and len(operator.outputs) == 1:
+            return {operator.outputs[0]: (elem_type, shapes[0])}
+        if operator.type in _BROADCAST and len(shapes) == 2 and shapes[1] is not None:
+            joint = _broadcast(shapes[0], shapes[1])
+            return {operator.outputs[0]: (elem_type, joint)} if joint is not None else {}
+    return _infer_with_onnx(operator, graph, opsets)
+
+
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    result = []
+    for axis in range(max(len(a), len(b)), 0, -1):
+        x = a[-axis] if axis <= len(a) else 1
+        y = b[-axis] if axis <= len(b) else 1
+        if x != y and 1 not in (x, y):
+            return None
+        result.append(y if x == 1 else x)
+    return tuple(result) if element_count(tuple(result)) <= MAX_ELEMENTS else None
+
+
+def _infer_with_onnx(
+    operator: Operator, graph: Graph, opsets: list[onnx.OperatorSetIdProto]
+) -> dict[str, tuple[int, tuple[int, ...] | None]]:
+    version = graph.opsets.get(operator.domain)
+    if version is None or operator.type in CONTROL_FLOW or not defs.has(operator.type, operator.domain):
+        return {}
+    if operator.type == "Split" and operator.integer("num_outputs", len(operator.outputs)) != len(operator.outputs):
+        return {}  # onnx (1.23) reads beyond its array here, and the process ends
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    for name in filter(None, operator.inputs):
+        value = graph.values[name]
+        if not value.elem_type:
+            return {}
+        types[name] = helper.make_tensor_type_proto(value.elem_type, value.shape)
+        if value.content is not None and value.content.size <= _MAX_PASSED_ELEMENTS and value.content.dtype != object:
+            data[name] = numpy_helper.from_array(np.ascontiguousarray(value.content).reshape(value.content.shape), name)
+    try:
+        schema = defs.get_schema(operator.type, version, operator.domain)
+        inferred = shape_inference.infer_node_outputs(
+            schema, operator.proto, types, data, opset_imports=opsets, ir_version=graph.ir_version
+        )
+    except _INFERENCE_ERRORS as error:
+        _LOGGER.debug("no shape for %s (%s): %s", operator.name, operator.type, error)
+        return {}
+    return {name: _static(proto) for name, proto in inferred.items() if name in graph.values}
+
+
+def _static(proto: onnx.TypeProto) -> tuple[int, tuple[int, ...] | None]:
+    tensor = proto.tensor_type
+    if proto.WhichOneof("value") != "tensor_type" or not tensor.HasField("shape"):
+        return tensor.elem_type, None
+    dims = [d.dim_value if d.WhichOneof("value") == "dim_value" else -1 for d in tensor.shape.dim]
+    if any(extent < 0 for extent in dims) or element_count(tuple(dims)) > MAX_ELEMENTS:
+        return tensor.elem_type, None
+    return tensor.elem_type, tuple(dims)

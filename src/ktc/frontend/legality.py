@@ -1,0 +1,126 @@
+"""Which operators a platform runs, and the sentence why it does not run the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ktc.frontend.conditions import CONDITIONS, OperatorView, explain
+from ktc.frontend.inference import CONTROL_FLOW
+from ktc.hardware.operators import decompositions, note_conditions, operator_support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ktc.frontend.graph import Graph, Operator
+    from ktc.hardware.platform import Platform
+
+__all__ = ["Verdict", "judge", "note_violation"]
+
+_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an operator runs on the NPU.
+
+    Attributes
+    ----------
+    reason : str or None
+        None if it runs; otherwise the sentence why not.
+    steps : tuple of str
+        Operators it is decomposed into; empty if it runs as it is.
+    """
+
+    reason: str | None = None
+    steps: tuple[str, ...] = ()
+
+
+def judge(operator: Operator, graph: Graph, platform: Platform, *, as_type: str | None = None) -> Verdict:
+    """Hold one operator against the table.
+
+    Parameters
+    ----------
+    operator : Operator
+        The operator.
+    graph : Graph
+        Where it stands; shapes are inferred already.
+    platform : Platform
+        The platform.
+    as_type : str, optional
+        Judge it as another operator that it is equivalent to, e.g. Mul by a constant as BatchNormalization.
+
+    Returns
+    -------
+    Verdict
+        The decision with its reason.
+    """
+    kind, title = as_type or operator.type, platform.title
+    if operator.domain:
+        return Verdict(f"{operator.type} of the domain {operator.domain!r} is unknown to {title}.")
+    if kind in CONTROL_FLOW:
+        return Verdict(f"{kind} is control flow, whose cost depends on the data; {title} is not estimated for it.")
+    unknown = [n for n in (*operator.inputs, *operator.outputs) if n and graph.shape(n) is None]
+    if unknown:
+        return Verdict(f"{kind}: the shape of {unknown[0]!r} is not known before it runs.")
+    view = OperatorView(operator, graph, title)
+    support = operator_support(kind, platform.name)
+    steps = tuple(decompositions().get(kind, {}).get("steps", ()))
+    if support is not None and support.supported:
+        broken = note_violation(view, support.note)
+        if broken is not None:
+            return Verdict(broken)
+        composed = support.note is not None and note_conditions()[support.note].get("decomposed", False)
+        return Verdict(steps=steps if composed else ())
+    if kind in _RECURRENT:
+        return Verdict(f"{kind} does not run on {title} as one operator; kneronnxopt.optimize expands it into steps.")
+    missing = sorted({step for step in steps if not _lists(step, platform.name)})
+    if steps and not missing:
+        broken = _rank_violation(view, steps, platform.name)
+        return Verdict(broken) if broken else Verdict(steps=steps)
+    if steps:
+        return Verdict(f"{kind} would need {', '.join(missing)}, which {title} does not run.")
+    if support is None:
+        return Verdict(f"{kind} is not in the operator list of {title}.")
+    return Verdict(f"{kind} is not supported by {title}.")
+
+
+def _lists(operator: str, platform: str) -> bool:
+    support = operator_support(operator, platform)
+    return support is not None and support.supported
+
+
+def _rank_violation(view: OperatorView, steps: Sequence[str], platform: str) -> str | None:
+    """The first rank limit among the steps of a decomposition that the operator breaks."""
+    for step in steps:
+        support = operator_support(step, platform)
+        note = note_conditions().get(support.note) if support is not None and support.note else None
+        for name, limits in (note or {}).get("all", ()):
+            if name == "rank_at_most" and (values := CONDITIONS[name](view, **limits)) is not None:
+                return explain(name, view, values) + "."
+    return None
+
+
+def note_violation(view: OperatorView, note: int | None) -> str | None:
+    """The sentence that says which condition of a note does not hold; None if all hold."""
+    if note is None:
+        return None
+    condition = note_conditions()[note]
+    broken = _first_broken(view, condition.get("all", ()))
+    if broken is not None:
+        return broken + "."
+    forms = condition.get("any", ())
+    if not forms:
+        return None
+    failures = [_first_broken(view, form) for form in forms]
+    if None in failures:
+        return None
+    return f"{view.operator.type} {view.window} is none of the forms that {view.title} takes: {condition['text']}."
+
+
+def _first_broken(view: OperatorView, checks: Sequence[tuple[str, dict[str, Any]]]) -> str | None:
+    for name, limits in checks:
+        values = CONDITIONS[name](view, **limits)
+        if values is not None:
+            return explain(name, view, values)
+    return None

@@ -1,0 +1,151 @@
+"""Operators that disappear: constants, dead code, identities and views of another tensor."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from ktc.frontend.conditions import OperatorView
+
+if TYPE_CHECKING:
+    from ktc.frontend.graph import Graph, Operator
+
+__all__ = ["RESHAPES", "Flow", "trace_flow"]
+
+RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+_SAME_WHEN_SAME_SHAPE = frozenset({"Expand", "Tile", "Resize", "Upsample"})
+_NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
+
+
+@dataclass(slots=True)
+class Flow:
+    """Which operators do work, and which feature map each name stands for.
+
+    Attributes
+    ----------
+    operators : list of Operator
+        Operators with data-dependent work, in execution order.
+    root : dict of str to str
+        View -> the feature map that holds its data.  Names that are not views are absent.
+    reshaped_by : dict of str to Operator
+        View -> the last reshape on its way from the root.
+    consumers : dict of str to list of Operator
+        Feature map (root) -> working operators that read it, through any views.
+    """
+
+    operators: list[Operator]
+    root: dict[str, str]
+    reshaped_by: dict[str, Operator]
+    consumers: dict[str, list[Operator]]
+
+    def source(self, name: str) -> str:
+        """The feature map that a name stands for."""
+        return self.root.get(name, name)
+
+
+def _live(graph: Graph) -> list[Operator]:
+    """Operators that an output depends on and that are not constant."""
+    needed = set(graph.outputs)
+    live = []
+    for operator in reversed(graph.operators):
+        if needed.isdisjoint(name for name in operator.outputs if name):
+            continue
+        if operator.outputs and all(graph.is_constant(name) for name in operator.outputs):
+            continue
+        needed.update(operator.inputs)
+        needed.update(operator.captured)
+        live.append(operator)
+    return live[::-1]
+
+
+def trace_flow(graph: Graph) -> Flow:
+    """Find working operators, views and consumers."""
+    flow = Flow([], {}, {}, defaultdict(list))
+    for operator in _live(graph):
+        source = _viewed(operator, graph)
+        if source is None:
+            flow.operators.append(operator)
+            for name in dict.fromkeys((*operator.inputs, *operator.captured)):
+                if name and not graph.is_constant(name) and operator not in flow.consumers[flow.source(name)]:
+                    flow.consumers[flow.source(name)].append(operator)
+            continue
+        output = operator.outputs[0]
+        flow.root[output] = flow.source(source)
+        if operator.type in RESHAPES:
+            flow.reshaped_by[output] = operator
+        elif source in flow.reshaped_by:
+            flow.reshaped_by[output] = flow.reshaped_by[source]
+    return flow
+
+
+def _viewed(operator: Operator, graph: Graph) -> str | None:
+    """The input whose data the first output repeats unchanged; None if the operator does work."""
+    if operator.domain or not operator.inputs or not operator.outputs or graph.is_constant(operator.inputs[0]):
+        return _neutral_operand(operator, graph)
+    source, output = operator.inputs[0], operator.outputs[0]
+    shapes = graph.shape(source), graph.shape(output)
+    if operator.type == "Identity":
+        return source
+    if operator.type == "Dropout":
+        training = graph.content(operator.inputs[2]) if len(operator.inputs) > 2 else None
+        return None if training is not None and np.any(training) else source
+    if None in shapes:
+        return None
+    if operator.type in RESHAPES:
+        return source
+    if operator.type == "Cast":
+        return source if _is_free_cast(operator, graph) else None
+    if shapes[0] == shapes[1] and _repeats(operator, graph):
+        return source
+    if operator.type == "Transpose" and _moves_only_units(operator, graph):
+        return source
+    return _neutral_operand(operator, graph)
+
+
+def _is_free_cast(operator: Operator, graph: Graph) -> bool:
+    before = graph.values[operator.inputs[0]].elem_type
+    to_float = operator.integer("to", 0) in _FLOATS
+    return to_float and (before in _FLOATS or operator.inputs[0] in graph.inputs)
+
+
+def _repeats(operator: Operator, graph: Graph) -> bool:
+    """Whether an operator whose output has its input's shape changes nothing."""
+    if operator.type in _SAME_WHEN_SAME_SHAPE:
+        return str(operator.attribute("coordinate_transformation_mode")) != "tf_crop_and_resize"
+    if operator.type in ("Concat", "Sum", "Mean", "Max", "Min"):
+        return len(operator.inputs) == 1
+    if operator.type == "Slice":
+        view = OperatorView(operator, graph, "")
+        steps = view.constant(4)
+        return len(operator.inputs) < 5 or not operator.inputs[4] or (steps is not None and bool(np.all(steps > 0)))
+    if operator.type in ("MaxPool", "AveragePool"):
+        view = OperatorView(operator, graph, "")
+        return set(view.kernel) == {1} and set(view.stride) <= {1}
+    return False
+
+
+def _moves_only_units(operator: Operator, graph: Graph) -> bool:
+    shape = graph.shape(operator.inputs[0]) or ()
+    permutation = operator.integers("perm") or tuple(reversed(range(len(shape))))
+    kept = [axis for axis in permutation if 0 <= axis < len(shape) and shape[axis] != 1]
+    return kept == sorted(kept)
+
+
+def _neutral_operand(operator: Operator, graph: Graph) -> str | None:
+    """The feature map of ``x + 0``, ``x - 0``, ``x * 1`` or ``x / 1``."""
+    neutral = _NEUTRAL.get(operator.type)
+    if operator.domain or neutral is None or len(operator.inputs) != 2:
+        return None
+    for data, constant in (operator.inputs, operator.inputs[::-1]):
+        content = graph.content(constant) if graph.is_constant(constant) else None
+        same = graph.shape(data) is not None and graph.shape(data) == graph.shape(operator.outputs[0])
+        if content is not None and same and not graph.is_constant(data) and np.all(content == neutral):
+            return data
+        if operator.type in ("Sub", "Div"):
+            break
+    return None

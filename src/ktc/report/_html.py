@@ -1,0 +1,183 @@
+"""The HTML report: one page that needs no network, and a small summary for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ktc.report._breakdown import costliest, mac_use, share, time_by_bound, time_range
+from ktc.report._columns import ALL_COLUMNS
+from ktc.report._format import count, digits, megabytes, single_line
+from ktc.report._summary import STATEMENT, error_sentence, messages, summary, tool_version
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from ktc.evaluator.evaluation import Evaluation
+    from ktc.report._columns import Column
+
+__all__ = ["render_html", "render_notebook"]
+
+# Reasons are sentences; they have a table of their own.
+_HTML_COLUMNS = tuple(column for column in ALL_COLUMNS if column.name != "reason")
+
+
+def render_html(evaluation: Evaluation) -> str:
+    """Render an evaluation as one self-contained HTML page.
+
+    It loads nothing, is readable without JavaScript and in ``w3m``, and follows the dark mode of the
+    reader's system. Names from the model are escaped, and a content security policy admits no other
+    script than the page's own.
+    """
+    script = _asset("report.js")
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        _view(evaluation),
+        columns=_HTML_COLUMNS,
+        rows=[_row(evaluation, index) for index in range(len(evaluation.nodes))],
+        style=_asset("report.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def render_notebook(evaluation: Evaluation) -> str:
+    """Render a compact summary as a fragment of HTML, for notebooks."""
+    return _environment().get_template("notebook.html.j2").render(_view(evaluation, nodes_shown=5))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    import jinja2  # here, because importing ktc must stay fast
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=count, digits=digits, megabytes=megabytes, line=single_line)
+    environment.filters["percent"] = lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
+    return environment
+
+
+@lru_cache(maxsize=8)
+def _asset(name: str) -> str:
+    return files("ktc.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One piece of the bar that shows what bounds the time; the bar is 1000 wide."""
+
+    bound: str
+    left: float
+    width: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Costly:
+    """One line of the table of the costliest nodes."""
+
+    index: int
+    name: str
+    backend: str
+    shape: str
+    bound: str
+    time_ms: float
+    share: float
+    cumulative: float
+    mac_use: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _CpuGroup:
+    """CPU nodes of one operator that share one reason."""
+
+    backend: str
+    reason: str
+    names: list[str]
+
+
+def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
+    parts = time_by_bound(evaluation)
+    return {
+        "evaluation": evaluation,
+        "tool": tool_version(),
+        "statement": STATEMENT,
+        "error": error_sentence(evaluation),
+        "time_range": time_range(evaluation),
+        "messages": messages(evaluation),
+        "parts": parts,
+        "main_part": max(parts, key=lambda part: part.time_ms, default=None),
+        "segments": _segments(evaluation),
+        "costly": _costly(evaluation, nodes_shown),
+        "cpu_groups": _cpu_groups(evaluation),
+        "longest_ms": max((node.sync_ms for node in evaluation.nodes), default=0.0),
+        "summary": summary(evaluation),
+        "settings": _settings(evaluation),
+    }
+
+
+def _segments(evaluation: Evaluation) -> list[_Segment]:
+    segments = []
+    left = 0.0
+    for part in time_by_bound(evaluation):
+        width = 1000 * part.share
+        if width > 0:
+            label = f"{part.bound}: {digits(part.time_ms, 4)} ms, {100 * part.share:.1f} %"
+            segments.append(_Segment(part.bound, left, width, label))
+        left += width
+    return segments
+
+
+def _costly(evaluation: Evaluation, limit: int) -> list[_Costly]:
+    rows = []
+    cumulative = 0.0
+    for index in costliest(evaluation, limit):
+        node = evaluation.nodes[index]
+        part = share(node.sync_ms, evaluation.time_ms)
+        cumulative += part
+        rows.append(
+            _Costly(
+                index=index,
+                name=single_line(node.name),
+                backend=single_line(node.backend),
+                shape="x".join(map(str, node.output_shape)),
+                bound=node.bound,
+                time_ms=node.sync_ms,
+                share=part,
+                cumulative=cumulative,
+                mac_use=mac_use(node, evaluation),
+            )
+        )
+    return rows
+
+
+def _cpu_groups(evaluation: Evaluation) -> list[_CpuGroup]:
+    groups: dict[tuple[str, str], _CpuGroup] = {}
+    for node in evaluation.cpu_nodes:
+        key = single_line(node.backend), single_line(node.reason or "No reason recorded.")
+        groups.setdefault(key, _CpuGroup(*key, names=[])).names.append(single_line(node.name))
+    return list(groups.values())
+
+
+def _settings(evaluation: Evaluation) -> list[tuple[str, str, bool]]:
+    """Return name, value, and whether it differs from the default, of every setting."""
+    rows = []
+    for field in fields(evaluation.settings):
+        value = getattr(evaluation.settings, field.name)
+        shown = "platform's own" if value is None else single_line(str(value))
+        rows.append((field.name, shown, value != field.default))
+    return rows
+
+
+def _row(evaluation: Evaluation, index: int) -> list[tuple[Column, str]]:
+    node = evaluation.nodes[index]
+    return [(column, column.pretty(node)) for column in _HTML_COLUMNS]

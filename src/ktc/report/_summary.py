@@ -1,0 +1,139 @@
+"""The documented summary fields, and the sentences that every form of the report repeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ktc._version import __version__
+from ktc.report._format import NOT_AVAILABLE, digits, megabytes, single_line
+
+if TYPE_CHECKING:
+    from ktc.evaluator.evaluation import Evaluation
+
+__all__ = [
+    "HTML_NAME",
+    "STATEMENT",
+    "SummaryField",
+    "error_sentence",
+    "messages",
+    "summary",
+    "tool_version",
+]
+
+HTML_NAME = "model_fx_report.html"
+
+STATEMENT = (
+    "These figures are estimates by the analytical model of ktc. They do not come from Kneron's tool or "
+    "from a chip, and they leave out CPU nodes and the transfer between host and NPU."
+)
+
+
+def tool_version() -> str:
+    """Return the name and version of this tool, e.g. ``"ktc/0.1.0"``."""
+    return f"ktc/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryField:
+    """One documented field of the summary.
+
+    Attributes
+    ----------
+    name : str
+        Documented name, without the prefix of the platform.
+    value : str, float, list of str, or None
+        Plain value; None is "not available".
+    text : str
+        The value as one line of text.
+    meaning : str
+        The sentence that explains it.
+    prefixed : bool
+        The text form puts ``kdp<platform>/`` before the name.
+    evaluator : bool
+        The evaluator has it; the others need a quantised model.
+    """
+
+    name: str
+    value: str | float | list[str] | None
+    text: str
+    meaning: str
+    prefixed: bool = True
+    evaluator: bool = True
+
+    def key(self, platform: str) -> str:
+        """Return the documented key of the text form, e.g. ``"kdp720/ip_eval/fps"``."""
+        return f"kdp{platform}/{self.name}" if self.prefixed else self.name
+
+
+def summary(evaluation: Evaluation) -> tuple[SummaryField, ...]:
+    """Return every documented field, in the documented order."""
+    settings = evaluation.settings
+    time_ms, fps = evaluation.time_ms, evaluation.fps
+    cpu_nodes = [node.name for node in evaluation.cpu_nodes]
+    comment = f"estimate by an analytical model, expected error {digits(evaluation.expected_error_percent, 3)} %"
+
+    def bandwidth(engine: str, value: float, meaning: str) -> SummaryField:
+        return SummaryField(f"ip_eval/{engine} bandwidth GB/s", value, f"{value:.6f}", meaning)
+
+    def traffic(name: str, value: int, meaning: str) -> SummaryField:
+        return SummaryField(f"ip_eval/{name}", value, megabytes(value), meaning)
+
+    def mode(name: str, value: str) -> SummaryField:
+        meaning = f"Bit width that was asked for: {name.removesuffix(' bitwidth')}."
+        return SummaryField(name, value, single_line(value), meaning)
+
+    def later(name: str, meaning: str) -> SummaryField:
+        return SummaryField(name, None, NOT_AVAILABLE, meaning, evaluator=False)
+
+    return (
+        SummaryField("docker_version", tool_version(), tool_version(), "Tool and version.", prefixed=False),
+        SummaryField("comments", comment, comment, "Remarks.", prefixed=False),
+        mode("input bitwidth", settings.model_in_bitwidth_mode),
+        mode("output bitwidth", settings.model_out_bitwidth_mode),
+        mode("datapath bitwidth", settings.datapath_bitwidth_mode),
+        mode("weight bitwidth", settings.weight_bitwidth_mode),
+        SummaryField("ip_eval/fps", fps if time_ms else None, digits(fps), "Inferences per second."),
+        SummaryField("ip_eval/ITC(ms)", time_ms, digits(time_ms), "Estimated time of one inference, in ms."),
+        bandwidth("RDMA", evaluation.read_bandwidth, "Reading feature maps from DRAM, effective peak."),
+        bandwidth("WDMA", evaluation.write_bandwidth, "Writing feature maps to DRAM, effective peak."),
+        bandwidth("GETW", evaluation.weight_bandwidth, "Reading weights from DRAM, effective peak."),
+        traffic("RV", evaluation.read_bytes, "Read from DRAM per inference, weights excepted."),
+        traffic("WV", evaluation.write_bytes, "Written to DRAM per inference."),
+        SummaryField(
+            "cpu_node",
+            list(cpu_nodes),
+            ", ".join(map(single_line, cpu_nodes)) or NOT_AVAILABLE,
+            "Nodes that fall to the CPU.",
+        ),
+        later("SNR(dB)", "Signal to noise ratio of the quantised model."),
+        later("btm_dynasty_path", "Folder of the bit-true match."),
+        later("btm", "Whether two simulations agree bit by bit."),
+        later("bie", "Quantised model."),
+        later("nef", "Compiled model."),
+        later("backend node graph", "Picture of the backend graph."),
+        SummaryField("gen fx model report", HTML_NAME, HTML_NAME, "This report.", prefixed=False),
+    )
+
+
+def messages(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return every warning as one line: CPU nodes first, in the documented words, then the evaluator's."""
+    lines = []
+    if cpu_nodes := evaluation.cpu_nodes:
+        types = dict.fromkeys(single_line(node.backend) for node in cpu_nodes)
+        lines.append(
+            f"this model has {len(cpu_nodes)} CPU ops which may cause that the report's fps is different "
+            "from the actual fps"
+        )
+        lines.append(f"CPU ops types: {', '.join(types)}")
+    if not evaluation.time_ms:
+        lines.append("no node takes time on the NPU, so there is no frame rate to report")
+    return (*lines, *map(single_line, evaluation.warnings))
+
+
+def error_sentence(evaluation: Evaluation) -> str:
+    """Return the expected error and where that figure comes from, in one line."""
+    return (
+        f"+/- {digits(evaluation.expected_error_percent, 3)} % on total time and FPS "
+        f"({single_line(evaluation.expected_error_source)})"
+    )
