@@ -425,3 +425,11 @@ def test_a_huge_pooling_window_does_not_hang():
     proto = model([node], [tensor("x", 1, 3, 2**41, 32)], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
     (pool,) = lowered(proto).nodes
     assert pool.auxiliary[0].elements > 2**80
+
+
+@pytest.mark.parametrize("axis", [4, -6, 2**31, -(2**62)])
+def test_an_axis_beyond_the_rank_does_not_end_the_process(axis):
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "ymi"]
+    node = helper.make_node("LayerNormalization", ["x", "s"], list("ymi"), "norm", axis=axis)
+    (cpu,) = lowered(model([node], [tensor("x", 2, 3, 4, 5)], outputs, [weights("s", 5)])).nodes
+    assert "shape" in cpu.reason

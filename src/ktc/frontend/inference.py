@@ -22,6 +22,7 @@ CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+_AXIS_WITHIN_RANK = frozenset({"LayerNormalization", "RMSNormalization", "Split", "Softmax", "LogSoftmax", "TopK"})
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 _SAME_SHAPE = frozenset(
     {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Identity", "Erf", "Sqrt", "Softmax"}
@@ -113,14 +114,37 @@ def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None
     return tuple(result) if element_count(tuple(result)) <= MAX_ELEMENTS else None
 
 
+def _is_plausible(operator: Operator, graph: Graph) -> bool:
+    """Whether attributes that ONNX's inference uses as indices are in range.
+
+    It does not check all of them itself: with onnx 1.23, ``axis`` of LayerNormalization beyond the rank, or
+    ``num_outputs`` of Split other than the number of outputs, ends the process.
+    """
+    shape = graph.shape(operator.inputs[0]) if operator.inputs and operator.inputs[0] else None
+    if shape is None:
+        return operator.type != "Split" or operator.attribute("num_outputs") in (None, len(operator.outputs))
+    rank = len(shape)
+    axis, axes = operator.attribute("axis", 0), operator.attribute("axes", [])
+    permutation = operator.attribute("perm", [])
+    indices = [index for given in (axes, permutation) if isinstance(given, list) for index in given]
+    bound = rank + len(indices)
+    if not isinstance(axis, int) or not -rank - 1 <= axis <= rank:
+        return False
+    if operator.type in _AXIS_WITHIN_RANK and axis == rank and rank:
+        return False
+    if any(not isinstance(index, int) or not -bound <= index < bound for index in indices):
+        return False
+    return operator.type != "Split" or operator.attribute("num_outputs") in (None, len(operator.outputs))
+
+
 def _infer_with_onnx(
     operator: Operator, graph: Graph, opsets: list[onnx.OperatorSetIdProto]
 ) -> dict[str, tuple[int, tuple[int, ...] | None]]:
     version = graph.opsets.get(operator.domain)
     if version is None or operator.type in CONTROL_FLOW or not defs.has(operator.type, operator.domain):
         return {}
-    if operator.type == "Split" and operator.integer("num_outputs", len(operator.outputs)) != len(operator.outputs):
-        return {}  # onnx (1.23) reads beyond its array here, and the process ends
+    if not _is_plausible(operator, graph):
+        return {}
     types: dict[str, onnx.TypeProto] = {}
     data: dict[str, onnx.TensorProto] = {}
     for name in filter(None, operator.inputs):
