@@ -100,6 +100,8 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         model = copied
     for tensor in model.graph.initializer:
         _check_tensor_size(tensor, origin)
+    for node in model.graph.node:
+        _check_split(node, origin)
     try:
         onnx.checker.check_model(make_skeleton(model))
     except onnx.checker.ValidationError as error:
@@ -252,6 +254,16 @@ def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:
             f"{where} has {len(tensor.raw_data)} bytes of data, but its shape {list(tensor.dims)} needs "
             f"{expected}; the file is damaged, export it again"
         )
+
+
+def _check_split(node: onnx.NodeProto, origin: str) -> None:
+    """Onnx's shape inference ends the process where ``num_outputs`` is not the number of outputs (seen with 1.23)."""
+    for attribute in node.attribute:
+        if node.op_type == "Split" and attribute.name == "num_outputs" and attribute.i != len(node.output):
+            raise OptimizationError(
+                f"{origin}: node '{node.name}' (Split) has num_outputs {attribute.i}, but {len(node.output)} outputs; "
+                "make them agree"
+            )
 
 
 def _item_bits(data_type: int) -> int:

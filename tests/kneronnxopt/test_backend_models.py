@@ -56,4 +56,4 @@ def test_backend_models_keep_their_results(part):
             differences = difference_of(expected, run_model(result, feeds))
             assert max(differences.values(), default=0) < 2e-3, (name, options, differences)
             compared += 1
-    assert compared > 10
+    assert compared > 5

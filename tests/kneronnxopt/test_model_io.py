@@ -7,6 +7,7 @@ import pytest
 
 import kneronnxopt
 from bad_files import KINDS, bad_file, good_model
+from graphs import model, weight
 from kneronnxopt.model_io import load_model, save_model
 from kneronnxopt.optimize import main
 
@@ -57,6 +58,22 @@ def test_model_in_memory_is_checked_too():
         kneronnxopt.optimize(broken)
     with pytest.raises(kneronnxopt.OptimizationError, match="model is a bytes"):
         kneronnxopt.optimize(b"bytes")
+
+
+@pytest.mark.parametrize("axis", [3, -4, 99])
+def test_axis_out_of_range_is_refused_before_onnx_reads_beyond_its_buffers(axis):
+    original = model(
+        f"g (float[2,3,4] x) => (float[2,3,4] y) {{ r = Relu(x) y = LayerNormalization<axis={axis}>(r, s) }}",
+        s=weight(4),
+    )
+    with pytest.raises(kneronnxopt.OptimizationError, match=f"axis {axis}, but its input 'r' has rank 3"):
+        kneronnxopt.optimize(original)
+
+
+def test_split_into_another_number_of_outputs_is_refused():
+    original = model("g (float[2,6] x) => (float[2,3] y, float[2,3] z) { y, z = Split<num_outputs=3>(x) }", 18)
+    with pytest.raises(kneronnxopt.OptimizationError, match="num_outputs 3, but 2 outputs"):
+        kneronnxopt.optimize(original)
 
 
 @pytest.mark.parametrize("place", ["is_a_folder", "missing/out.onnx", "file/out.onnx"])

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._base import Pass
+from kneronnxopt.passes._graph import int_attribute, is_op
 from kneronnxopt.passes._weightless import weightless_proto
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ClearShapes", "DeclareOutputRanks", "InferShapes", "OverwriteInputShapes", "parse_input_shapes"]
 
 _DECLARED_RANKS = "kneronnxopt.declared_ranks"
+#: Operators whose ``axis`` onnx's shape inference trusts.
+_UNCHECKED_AXIS = ("LayerNormalization", "RMSNormalization")
 
 
 class ClearShapes(Pass):
@@ -79,6 +82,8 @@ class InferShapes(Pass):
     1. Declared and inferred shapes are merged: the number wins over a symbol or an unknown.
     2. Two different numbers, or ranks, are an error: the model is inconsistent.
     3. A value that onnx cannot infer keeps what was declared.
+    4. An axis that is out of range is an error. onnx does not check it in normalisations and reads beyond its
+       buffers (seen with 1.23), so it gets to see them as Identity.
     """
 
     name = "infer_shapes"
@@ -93,6 +98,10 @@ class InferShapes(Pass):
             ``... differ in dimension ...``, followed by tensor, node and remedy.
         """
         proto = weightless_proto(model, keep_shapes=False)
+        for node in proto.graph.node:
+            if node.op_type in _UNCHECKED_AXIS and not any(node.output[1:]):
+                node.op_type, node.domain = "Identity", ""
+                del node.input[1:], node.output[1:], node.attribute[:]
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
         except (onnx.shape_inference.InferenceError, ValueError) as error:
@@ -104,6 +113,8 @@ class InferShapes(Pass):
             info = found.get(value.name or "")
             if info is not None and info.type.HasField("tensor_type"):
                 modified |= _merge(value, info.type.tensor_type)
+        for node in model.graph:
+            _check_axis(node)
         return ir.passes.PassResult(model, modified=modified)
 
 
@@ -123,6 +134,18 @@ class DeclareOutputRanks(Pass):
                 value.shape = ir.Shape([None] * ranks[value.name])
                 modified = True
         return ir.passes.PassResult(model, modified=modified)
+
+
+def _check_axis(node: ir.Node) -> None:
+    value = node.inputs[0] if node.inputs else None
+    if not is_op(node, *_UNCHECKED_AXIS) or value is None or value.shape is None:
+        return
+    axis, rank = int_attribute(node, "axis", -1), len(value.shape)
+    if not -rank <= axis < rank:
+        raise OptimizationError(
+            f"node '{node.name}' ({node.op_type}) has axis {axis}, but its input '{value.name}' has rank {rank}; "
+            "mend the node or the shape"
+        )
 
 
 def parse_input_shapes(spec: object, input_names: Sequence[str]) -> dict[str, list[int]]:

@@ -19,12 +19,14 @@ __all__ = ["Simplify"]
 
 logger = logging.getLogger(__name__)
 
-#: onnx-optimizer passes that kneronnxopt does itself, under its own conditions and options.
-_DONE_HERE = (
+#: onnx-optimizer passes that never run: kneronnxopt does the first four itself, under its own conditions and
+#: options; the last one pads MaxPool with zeros before onnxsim 0.7.
+_NEVER = (
     "fuse_bn_into_conv",
     "fuse_qkv",
     "fuse_matmul_add_bias_into_gemm",
     "extract_constant_to_initializer",
+    "fuse_pad_into_pool",
 )
 
 
@@ -67,7 +69,7 @@ class Simplify(Pass):
                 check_n=0,
                 skip_constant_folding=True,
                 skip_fuse_bn=True,
-                skipped_optimizers=[*_DONE_HERE, *self.skipped],
+                skipped_optimizers=[*_NEVER, *self.skipped],
             )
             onnx.checker.check_model(result)
         except Exception as error:  # noqa: BLE001 - the stage is optional; whatever it raises, we go on without it
