@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kneronnxopt._api import compare, optimize, pass_names
+from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
 
-__all__ = ["OptimizationError", "compare", "optimize", "pass_names"]
-__version__ = "0.1.0"
+__all__ = ["OptimizationError", "__version__", "compare", "optimize", "pass_names"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from kneronnxopt._text import first_line
+from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.model_io import check_model, load_model, save_model
 
@@ -94,7 +95,7 @@ def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, lis
         )
     edited = ir.from_proto(model)
     stages = run_pipeline(edited, options)
-    edited.producer_name, edited.producer_version = "kneronnxopt", _version()
+    edited.producer_name, edited.producer_version = "kneronnxopt", __version__
     # Initializers that are not inputs need IR version 4.
     edited.ir_version = max(edited.ir_version, 4)
     return ir.to_proto(edited), stages
@@ -223,9 +224,3 @@ def _uses_half(model: onnx.ModelProto) -> bool:
     return any(tensor.data_type == half for tensor in model.graph.initializer) or any(
         value.type.tensor_type.elem_type == half for value in (*model.graph.input, *model.graph.output)
     )
-
-
-def _version() -> str:
-    from kneronnxopt import __version__
-
-    return __version__

@@ -6,8 +6,8 @@ its estimates come from an analytical model, and its files are not loaded by a c
 
 from __future__ import annotations
 
+from kneronnxopt._version import __version__
 from ktc import errors, onnx_optimizer
-from ktc._version import __version__
 from ktc.inference import convert_channel_last_to_first, kneron_inference
 from ktc.model_config import ModelConfig
 

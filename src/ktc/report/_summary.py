@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ktc._version import __version__
+from kneronnxopt._version import __version__
 from ktc.report._format import NOT_AVAILABLE, digits, megabytes, single_line
 
 if TYPE_CHECKING:
