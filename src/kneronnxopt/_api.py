@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from kneronnxopt.passes import Pass
     from kneronnxopt.verify import Comparison
 
 __all__ = ["compare", "optimize", "pass_names"]
@@ -33,6 +34,7 @@ def optimize(
     fuse_bn: bool = False,
     target_opset: int | None = None,
     output_path: str | os.PathLike[str] | None = None,
+    extra_passes: Sequence[Pass] = (),
 ) -> onnx.ModelProto:
     """Optimise an ONNX model for Kneron's compilers. The given model is not changed.
 
@@ -70,6 +72,9 @@ def optimize(
         Convert to this opset first (keyword of ours).
     output_path : path, optional
         Also write the result here (keyword of ours).
+    extra_passes : sequence of kneronnxopt.passes.Pass
+        Passes of your own, which run with ours (keyword of ours). A ``NodePass`` runs until nothing changes; any
+        other runs once, after the rewrites.
 
     Returns
     -------
@@ -97,6 +102,7 @@ def optimize(
         replace_dilated_conv=replace_dilated_conv,
         defuse_gaps=defuse_gaps,
         fuse_bn=fuse_bn,
+        extra_passes=tuple(extra_passes),
     )
     return optimize_model(
         model,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_ir.passes import common
 
-from kneronnxopt.passes._base import FixedPoint, Pass
+from kneronnxopt.passes._base import FixedPoint, NodePass, Pass
 from kneronnxopt.passes.clear_descriptions import ClearDescriptions
 from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity
 from kneronnxopt.passes.eliminate_no_op import (
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from kneronnxopt.passes._base import NodePass
 
 __all__ = ["Options", "Stage", "build_pipeline", "pass_names", "run_pipeline"]
 
@@ -66,6 +65,7 @@ class Options:
     fuse_bn: bool = False
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
+    extra_passes: tuple[Pass, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
         *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
         *([ClearShapes()] if options.clear_shapes else []),
         *([ConvertFloat16()] if options.convert_f16 else []),
-        InferShapes(),
+        InferShapes(check_declared=True),
         # 2. Shape arithmetic and other constants go, which lets more shapes be inferred.
         FixedPoint(_only([*_folding(), *_cleaning()], options.skipped), InferShapes()),
         # 3. The documented simplification stage.
@@ -95,8 +95,19 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
         InferShapes(),
         # 4. Our rewrites, until nothing changes.
         FixedPoint(
-            _only([*_folding(), *_cleaning(), *_fusing(options), *_on_request(options)], options.skipped), InferShapes()
+            _only(
+                [
+                    *_folding(),
+                    *_cleaning(),
+                    *_fusing(options),
+                    *_on_request(options),
+                    *(pass_ for pass_ in options.extra_passes if isinstance(pass_, NodePass)),
+                ],
+                options.skipped,
+            ),
+            InferShapes(),
         ),
+        *(pass_ for pass_ in options.extra_passes if not isinstance(pass_, NodePass)),
         # 5. Leave a tidy model: no dead node, weights stored as asked, every shape known.
         common.RemoveUnusedNodesPass(),
         *(

@@ -188,3 +188,25 @@ def test_a_pass_that_changes_the_result_is_found_and_left_out(monkeypatch, caplo
     assert "'fuse_add_into_conv' changes the result" in caplog.text
     assert operators(result) == {"Conv": 1, "Add": 1}
     assert kneronnxopt.compare(original, result).equal
+
+
+def test_passes_from_outside_run_with_ours():
+    from kneronnxopt.passes import NodePass
+    from kneronnxopt.passes._graph import replace_node
+
+    class NegNegToIdentity(NodePass):
+        """x -> Neg -> Neg -> y   becomes   x -> Identity -> y."""
+
+        name = "neg_neg_to_identity"
+        op_types = ("Neg",)
+
+        def rewrite(self, node):
+            before = node.inputs[0].producer()
+            if before is None or before.op_type != "Neg":
+                return False
+            replace_node(node, "Identity", [before.inputs[0]])
+            return True
+
+    original = model("g (float[2] x) => (float[2] y) { a = Neg(x) b = Neg(a) y = Relu(b) }")
+    assert operators(kneronnxopt.optimize(original)) == {"Neg": 2, "Relu": 1}
+    assert operators(kneronnxopt.optimize(original, extra_passes=[NegNegToIdentity()])) == {"Relu": 1}

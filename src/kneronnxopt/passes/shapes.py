@@ -84,9 +84,19 @@ class InferShapes(Pass):
     3. A value that onnx cannot infer keeps what was declared.
     4. An axis that is out of range is an error. onnx does not check it in normalisations and reads beyond its
        buffers (seen with 1.23), so it gets to see them as Identity.
+    5. Where every value has a static shape and a type there is nothing to find, and onnx is not asked, unless
+       the declared shapes are to be checked.
+
+    Parameters
+    ----------
+    check_declared : bool
+        Ask onnx in any case.
     """
 
     name = "infer_shapes"
+
+    def __init__(self, *, check_declared: bool = False) -> None:
+        self.check_declared = check_declared
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Infer and merge.
@@ -97,6 +107,9 @@ class InferShapes(Pass):
             A RuntimeError, as documented: ``Inferred shape and existing shape differ in rank: (a) vs (b)`` or
             ``... differ in dimension ...``, followed by tensor, node and remedy.
         """
+        values = list(_inferable_values(model.graph))
+        if not self.check_declared and all(_is_complete(value) for value in values):
+            return ir.passes.PassResult(model, modified=False)
         proto = weightless_proto(model, keep_shapes=False)
         for node in proto.graph.node:
             if node.op_type in _UNCHECKED_AXIS and not any(node.output[1:]):
@@ -109,7 +122,7 @@ class InferShapes(Pass):
             raise OptimizationError(f"shape inference fails: {message}; mend the node named") from error
         found = {value.name: value for value in (*inferred.graph.value_info, *inferred.graph.output)}
         modified = False
-        for value in _inferable_values(model.graph):
+        for value in values:
             info = found.get(value.name or "")
             if info is not None and info.type.HasField("tensor_type"):
                 modified |= _merge(value, info.type.tensor_type)
@@ -200,7 +213,11 @@ def _dimension(number: object, entry: str) -> int:
 
 def _inferable_values(graph: ir.Graph) -> Iterator[ir.Value]:
     for node in graph:
-        yield from node.outputs
+        yield from (value for value in node.outputs if value.name)
+
+
+def _is_complete(value: ir.Value) -> bool:
+    return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
 def _forget_shapes(graph: ir.Graph) -> bool:
