@@ -9,20 +9,19 @@ import importlib.resources
 import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 
 from kneronnxopt._text import first_line
 from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.model_io import check_model, load_model, save_model
+from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-
+    from kneronnxopt.checking import Checker
     from kneronnxopt.pipeline import Options, Stage
 
 __all__ = ["known_pass_names", "optimize_model"]
@@ -30,8 +29,6 @@ __all__ = ["known_pass_names", "optimize_model"]
 logger = logging.getLogger(__name__)
 
 _DOCUMENTED_OPSETS = range(8, 19)
-#: Relative tolerance of the check for models that compute in half precision (10 bits of mantissa).
-_HALF_TOLERANCE = 2e-2
 
 
 def optimize_model(
@@ -56,10 +53,11 @@ def optimize_model(
         skipped=_check_pass_names(skipped_optimizers),
     )
     _check_level(options.duplicate_shared_weights)
-    start = original if target_opset is None else _convert_opset(original, target_opset)
-    result, stages = _run(start, options)
-    if not skip_check:
-        result = _checked(start, result, stages, options)
+    checker = _make_checker(original, options) if not skip_check or target_opset is not None else None
+    start = original if target_opset is None else _convert_opset(original, target_opset, checker)
+    result, stages = _run_guarded(start, options)
+    if not skip_check and checker is not None:
+        result = _checked(start, result, stages, options, checker)
     if output_path is not None:
         save_model(result, output_path)
     return result
@@ -82,6 +80,20 @@ def _as_model(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProt
     raise OptimizationError(f"model is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file")
 
 
+def _run_guarded(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
+    """Run the pipeline; where it cannot cope with a model, the caller gets the model as it was."""
+    if has_sparse_tensors(model):
+        logger.warning("the model has sparse tensors, which are not optimised; it is returned as it was")
+        return _copied(model), []
+    try:
+        return _run(model, options)
+    except OptimizationError:
+        raise
+    except Exception as error:  # a bug of ours or of a library must not take a correct model from the caller
+        logger.warning("the model is returned as it was; please report this failure: %s", error, exc_info=True)
+        return _copied(model), []
+
+
 def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
     import onnx_ir as ir
 
@@ -101,75 +113,49 @@ def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, lis
     return ir.to_proto(edited), stages
 
 
-def _checked(
-    original: onnx.ModelProto, result: onnx.ModelProto, stages: list[Stage], options: Options
-) -> onnx.ModelProto:
-    """Return ``result`` if it computes what ``original`` does; otherwise do without the pass at fault."""
-    from kneronnxopt.verify import is_checkable, random_inputs, run_model
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
 
-    if not is_checkable(original):
-        logger.warning("the model is too large to be run for the check; it is not checked")
-        return result
-    reference = _with_input_shapes(original, options.input_shapes)
-    try:
-        feeds = random_inputs(reference)
-        expected = run_model(reference, feeds)
-    except OptimizationError as error:
-        logger.warning("the result is not checked: %s", error)
-        return result
-    tolerance = _HALF_TOLERANCE if _uses_half(original) else None
-    while not _agrees(expected, feeds, result, tolerance):
-        culprit = _find_culprit(original, expected, feeds, stages, options, tolerance)
+
+def _make_checker(original: onnx.ModelProto, options: Options) -> Checker | None:
+    from kneronnxopt.checking import make_checker
+
+    return make_checker(_with_input_shapes(original, options.input_shapes))
+
+
+def _checked(
+    start: onnx.ModelProto, result: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker
+) -> onnx.ModelProto:
+    """Return ``result`` if it computes what the original does; otherwise do without the pass at fault."""
+    while not checker.agrees(result):
+        culprit = _find_culprit(start, stages, options, checker)
         if culprit is None:
             logger.warning("no single pass explains a changed result; the model is returned as it was")
-            copied = onnx.ModelProto()
-            copied.CopyFrom(original)
-            return copied
+            return _copied(start)
         logger.warning("pass '%s' changes the result of this model and is left out; please report it", culprit)
         options = dataclasses.replace(options, skipped=options.skipped | {culprit})
-        result, stages = _run(original, options)
+        result, stages = _run_guarded(start, options)
     return result
 
 
-def _find_culprit(
-    original: onnx.ModelProto,
-    expected: Mapping[str, object],
-    feeds: Mapping[str, np.ndarray[Any, Any]],
-    stages: list[Stage],
-    options: Options,
-    tolerance: float | None,
-) -> str | None:
-    """The first pass that makes the result differ once it is added to those before it."""
+def _find_culprit(start: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker) -> str | None:
+    """Name the first pass that makes the result differ once it is added to those before it."""
     from kneronnxopt.pipeline import pass_names
 
     acted = {stage.name for stage in stages if stage.count}
-    names = [name for name in pass_names() if name in acted]
+    names = [name for name in [*pass_names(), *(p.name for p in options.extra_passes)] if name in acted]
+    if not names or not checker.agrees(_without(start, options, names)):
+        return None
     for index, name in enumerate(names):
-        trial = dataclasses.replace(options, skipped=options.skipped | set(names[index + 1 :]))
-        if not _agrees(expected, feeds, _run(original, trial)[0], tolerance):
-            baseline = dataclasses.replace(options, skipped=options.skipped | set(names[index:]))
-            if index == 0 and not _agrees(expected, feeds, _run(original, baseline)[0], tolerance):
-                return None
+        if not checker.agrees(_without(start, options, names[index + 1 :])):
             return name
     return None
 
 
-def _agrees(
-    expected: Mapping[str, object],
-    feeds: Mapping[str, np.ndarray[Any, Any]],
-    result: onnx.ModelProto,
-    tolerance: float | None,
-) -> bool:
-    from kneronnxopt.verify import TOLERANCE, cast_inputs, difference_of, run_model
-
-    try:
-        actual = run_model(result, cast_inputs(result, feeds))
-    except OptimizationError as error:
-        logger.info("the optimised model does not run: %s", error)
-        return False
-    differences = difference_of(expected, actual)
-    logger.info("largest relative difference after optimisation: %s", max(differences.values(), default=0.0))
-    return all(difference <= (tolerance or TOLERANCE) for difference in differences.values())
+def _without(start: onnx.ModelProto, options: Options, names: Sequence[str]) -> onnx.ModelProto:
+    return _run_guarded(start, dataclasses.replace(options, skipped=options.skipped | set(names)))[0]
 
 
 def _with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -190,13 +176,21 @@ def _with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int
     return copied
 
 
-def _convert_opset(model: onnx.ModelProto, target: int) -> onnx.ModelProto:
+def _convert_opset(model: onnx.ModelProto, target: object, checker: Checker | None) -> onnx.ModelProto:
+    """Convert with onnx's version converter, whose result is checked whether the caller wants checks or not."""
+    if isinstance(target, bool) or not isinstance(target, int):
+        raise OptimizationError(f"target_opset={target!r} is not an opset; give a number such as 18")
+    if model.functions:
+        raise OptimizationError(f"target_opset={target}: a model with local functions cannot be converted")
     try:
-        return onnx.version_converter.convert_version(model, target)
-    except (RuntimeError, ValueError) as error:
+        converted = onnx.version_converter.convert_version(model, target)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise OptimizationError(f"target_opset={target}: onnx cannot convert the model: {first_line(error)}") from error
+    if checker is not None and not checker.agrees(converted):
         raise OptimizationError(
-            f"target_opset={target}: onnx cannot convert this model: {first_line(error)}"
-        ) from error
+            f"target_opset={target}: onnx's conversion changes what the model computes; export it with that opset"
+        )
+    return converted
 
 
 def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
@@ -204,6 +198,8 @@ def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
         return frozenset()
     if isinstance(names, str):
         names = [names]
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise OptimizationError(f"skipped_optimizers={names!r} is not a list of names")
     known = known_pass_names()
     for name in names:
         if name not in known:
@@ -217,10 +213,3 @@ def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
 def _check_level(level: int) -> None:
     if level not in (0, 1, 2):
         raise OptimizationError(f"duplicate_shared_weights={level!r} is not a level; 0 never, 1 where needed, 2 always")
-
-
-def _uses_half(model: onnx.ModelProto) -> bool:
-    half = onnx.TensorProto.FLOAT16
-    return any(tensor.data_type == half for tensor in model.graph.initializer) or any(
-        value.type.tensor_type.elem_type == half for value in (*model.graph.input, *model.graph.output)
-    )

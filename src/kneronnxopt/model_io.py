@@ -18,15 +18,16 @@ from kneronnxopt.skeleton import make_skeleton, sort_nodes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["check_model", "load_model", "save_model"]
+__all__ = ["check_model", "has_sparse_tensors", "load_model", "save_model"]
 
 logger = logging.getLogger(__name__)
 
 #: Protocol buffers cannot serialise more than this many bytes.
 _PROTOBUF_LIMIT = 2**31 - 1
 _EXTERNAL_THRESHOLD = 1024
+_MAX_EXPANDED_NODES = 1_000_000
 
 
 def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -98,10 +99,16 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         del copied.graph.node[:]
         copied.graph.node.extend(ordered)
         model = copied
+    for tensor in _external_tensors(model):
+        raise OptimizationError(
+            f"{origin}: tensor '{tensor.name}' has external data that are not loaded; give the path of the model, "
+            "or load it with onnx.load"
+        )
     for tensor in model.graph.initializer:
         _check_tensor_size(tensor, origin)
     for node in model.graph.node:
         _check_split(node, origin)
+    _check_function_calls(model, origin)
     try:
         onnx.checker.check_model(make_skeleton(model))
     except onnx.checker.ValidationError as error:
@@ -123,9 +130,13 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
         The folder does not exist or cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise OptimizationError(f"{path!s}: is not a usable path ({first_line(error)}); choose another name") from error
+    if is_folder:
         raise OptimizationError(f"{path}: is a folder; give the name of an .onnx file in it")
-    if not path.parent.is_dir():
+    if not has_folder:
         raise OptimizationError(f"{path}: the folder {path.parent} does not exist; create it first")
     large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _PROTOBUF_LIMIT - 2**24
     try:
@@ -146,11 +157,29 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
             else:
                 temporary.write_bytes(model.SerializeToString())
             temporary.replace(path)
-    except OSError as error:
-        raise OptimizationError(
-            f"{path}: cannot be written: {error.strerror or error}; choose a folder you may write to"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OptimizationError(f"{path}: cannot be written: {reason}; choose another file") from error
     return path
+
+
+def has_sparse_tensors(model: onnx.ModelProto) -> bool:
+    """Whether the model holds a sparse initializer or constant anywhere."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            if graph.sparse_initializer:
+                return True
+            nodes.extend(graph.node)
+            continue
+        for attribute in nodes.pop().attribute:
+            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+                return True
+            graphs.extend([attribute.g] if attribute.HasField("g") else [])
+            graphs.extend(attribute.graphs)
+    return False
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -240,20 +269,57 @@ def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:
     where = f"{origin}: initializer '{tensor.name}'"
     if any(dim < 0 for dim in tensor.dims):
         raise OptimizationError(f"{where} has a negative dimension {list(tensor.dims)}; export the model again")
-    if not tensor.HasField("raw_data"):
-        return
     try:
         item_bits = _item_bits(tensor.data_type)
     except KeyError:
         raise OptimizationError(
             f"{where} has the unknown data type {tensor.data_type}; update the onnx package"
         ) from None
+    if not tensor.HasField("raw_data"):
+        _check_typed_data(tensor, where)
+        return
     expected = (math.prod(tensor.dims) * item_bits + 7) // 8
     if len(tensor.raw_data) != expected:
         raise OptimizationError(
             f"{where} has {len(tensor.raw_data)} bytes of data, but its shape {list(tensor.dims)} needs "
             f"{expected}; the file is damaged, export it again"
         )
+
+
+def _check_typed_data(tensor: onnx.TensorProto, where: str) -> None:
+    try:
+        onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise OptimizationError(
+            f"{where} has data that do not fit its shape {list(tensor.dims)} ({first_line(error)}); "
+            "the file is damaged, export it again"
+        ) from error
+
+
+def _check_function_calls(model: onnx.ModelProto, origin: str) -> None:
+    """Refuse functions that call functions that call ... so often that nothing can visit all the nodes."""
+    counts: dict[tuple[str, str], int] = {}
+    for _ in model.functions:  # after as many rounds as there are functions, every chain of calls is counted
+        before = dict(counts)
+        for function in model.functions:
+            count = _expanded_nodes(function.node, counts)
+            counts[function.domain, function.name] = min(count, _MAX_EXPANDED_NODES + 1)
+        if counts == before:
+            break
+    if counts and _expanded_nodes(model.graph.node, counts) > _MAX_EXPANDED_NODES:
+        raise OptimizationError(
+            f"{origin}: the local functions expand to more than {_MAX_EXPANDED_NODES} nodes; export without functions"
+        )
+
+
+def _expanded_nodes(nodes: Iterable[onnx.NodeProto], counts: Mapping[tuple[str, str], int]) -> int:
+    total = 0
+    for node in nodes:
+        total += counts.get((node.domain, node.op_type), 1)
+        for attribute in node.attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                total += _expanded_nodes(graph.node, counts)
+    return total
 
 
 def _check_split(node: onnx.NodeProto, origin: str) -> None:

@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list_passes:
         sys.stdout.write("\n".join(pass_names()) + "\n")
         return 0
+    if options.path is None and options.overwrite_input_shapes and ":" not in options.overwrite_input_shapes[-1]:
+        options.path = options.overwrite_input_shapes.pop()  # the option takes all words that follow it
     if options.path is None:
         parser.error("the path of the .onnx file is missing")
     path = Path(options.path)
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite-input-shapes",
         nargs="+",
+        action="extend",
         metavar="NAME:D0,D1",
         help="shapes to give the inputs, e.g. data:1,3,224,224",
     )

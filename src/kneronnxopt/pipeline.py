@@ -34,7 +34,13 @@ from kneronnxopt.passes.replace_average_pool import (
 )
 from kneronnxopt.passes.replace_cast_like import ReplaceCastLike
 from kneronnxopt.passes.replace_dilated_conv import ReplaceDilatedConv
-from kneronnxopt.passes.shapes import ClearShapes, DeclareOutputRanks, InferShapes, OverwriteInputShapes
+from kneronnxopt.passes.shapes import (
+    ClearShapes,
+    DeclareOutputRanks,
+    ForgetNegativeDimensions,
+    InferShapes,
+    OverwriteInputShapes,
+)
 from kneronnxopt.passes.simplify import Simplify
 from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
 
@@ -82,6 +88,7 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
     return [
         # 1. A clean start: nodes in order, Constants as initializers, the shapes that the caller wants.
         common.TopologicalSortPass(),
+        ForgetNegativeDimensions(),
         LiftConstants(),
         *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
         *([ClearShapes()] if options.clear_shapes else []),

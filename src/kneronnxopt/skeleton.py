@@ -114,13 +114,12 @@ def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 
 def _read_names(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node reads, those captured by its subgraphs included."""
-    pending = [node]
-    while pending:
-        current = pending.pop()
-        yield from (name for name in current.input if name)
-        for attribute in current.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                pending.extend(attribute.g.node)
-                yield from (output.name for output in attribute.g.output)
-            for graph in attribute.graphs:
-                pending.extend(graph.node)
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own.update(tensor.values.name for tensor in graph.sparse_initializer)
+            own.update(name for inner in graph.node for name in inner.output)
+            read = {name for inner in graph.node for name in _read_names(inner)}
+            read.update(output.name for output in graph.output)
+            yield from read - own

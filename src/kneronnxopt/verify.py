@@ -105,7 +105,7 @@ def random_inputs(model: onnx.ModelProto, *, seed: int = 0) -> dict[str, np.ndar
         if not value.type.HasField("tensor_type"):
             raise OptimizationError(f"input '{value.name}' is not a tensor; it cannot be checked at random")
         tensor = value.type.tensor_type
-        shape = [dim.dim_value if dim.dim_value > 0 or dim.HasField("dim_value") else 1 for dim in tensor.shape.dim]
+        shape = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else 1 for dim in tensor.shape.dim]
         if math.prod(shape) > 2**31:
             raise OptimizationError(f"input '{value.name}' of shape {shape} is too large to be checked")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)

@@ -61,7 +61,8 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """Shape of a value if every dimension is a known number; None otherwise."""
     if value is None or value.shape is None or not value.shape.is_static():
         return None
-    return tuple(int(dim) for dim in value.shape.numpy())
+    shape = tuple(int(dim) for dim in value.shape.numpy())
+    return shape if min(shape, default=0) >= 0 else None
 
 
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:

@@ -123,6 +123,7 @@ class EliminateNopArithmetic(NodePass):
     1. The constant is the second operand, or the first one of Add and Mul.
     2. Broadcasting must not change the shape: x has the static shape of the result.
     3. An element type that the operator changes stays (Pow takes its first operand's type).
+    4. ``-0.0 + 0`` is ``+0.0``; without the Add the zero keeps its sign. Nothing but 1 / x can tell.
     """
 
     name = "eliminate_nop_arithmetic"
@@ -154,6 +155,8 @@ def _keeps_order(node: ir.Node, source: ir.Value) -> bool:
     if perm == tuple(range(len(perm))):
         return True
     shape = static_shape(source)
+    if shape is not None and sorted(perm) != list(range(len(shape))):
+        return False
     moved = [axis for axis in perm if shape is not None and shape[axis] != 1]
     return shape is not None and static_shape(node.outputs[0]) == shape and moved == sorted(moved)
 

@@ -53,16 +53,16 @@ class _FuseBatchNorm(NodePass):
         ):
             return False
         scale, shift = affine
-        if weight.shape[axis] != scale.size or (bias is not None and bias.size != scale.size):
+        size = scale.size
+        if weight.shape[axis] != size or (bias is not None and bias.shape not in _column_shapes(linear, size)):
             return False
         if bias is None:
             bias = np.zeros(scale.size, dtype=weight.dtype)
         new_weight = weight * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
         new_bias = bias.reshape(-1) * scale + shift
-        with np.errstate(over="ignore"):
-            new_weight, new_bias = new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
-        if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
+        if not (_is_representable(new_weight, weight) and _is_representable(new_bias, bias)):
             return False
+        new_weight, new_bias = new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         inputs: Sequence[ir.Value | None] = [
@@ -78,7 +78,7 @@ class FuseBatchNormIntoGemm(_FuseBatchNorm):
     """x -> Gemm(w, c) -> BatchNormalization(s, b, m, v) -> y   becomes   x -> Gemm(w k, (c - m) k + b) -> y.
 
     k = s / sqrt(v + epsilon). Inference mode only; all weights constant; alpha = beta = 1; Gemm's result has
-    no other user; a product that overflows stays apart.
+    no other user; C holds one value per column; a product that overflows or underflows stays apart.
     """
 
     name = "fuse_bn_into_gemm"
@@ -105,6 +105,19 @@ def _output_axis(linear: ir.Node) -> int | None:
     return 0 if int_attribute(linear, "transB", 0) else 1
 
 
+def _column_shapes(linear: ir.Node, size: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a bias that has one value per output; Gemm's C may also be one value per row, which is not one."""
+    return ((size,), (1, size)) if is_op(linear, "Gemm") else ((size,),)
+
+
+def _is_representable(product: np.ndarray[Any, Any], factor: np.ndarray[Any, Any]) -> bool:
+    """Whether a product in double precision neither overflows nor underflows in the precision of its factor."""
+    limits = np.finfo(factor.dtype)
+    small = np.abs(product) < limits.tiny
+    lost = small & (product != 0) & (np.abs(factor) >= limits.tiny if factor.shape == product.shape else True)
+    return bool((np.abs(product) <= limits.max).all() and not lost.any())
+
+
 def _scale_and_shift(node: ir.Node) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """``y = x * scale + shift`` of an inference-mode BatchNormalization, in double precision."""
     opset = opset_of(node)
@@ -116,5 +129,7 @@ def _scale_and_shift(node: ir.Node) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     if any(array is None for array in arrays):
         return None
     gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in arrays)
+    if not gamma.shape == beta.shape == mean.shape == variance.shape or gamma.ndim != 1:
+        return None
     scale = gamma / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
     return scale, beta - mean * scale

@@ -56,7 +56,7 @@ class FuseAddIntoConv(NodePass):
         addend = per_channel(array, channels, rank)
         old = conv.inputs[2] if len(conv.inputs) > 2 else None
         bias = np.zeros(channels, dtype=array.dtype) if old is None else constant(old)
-        if addend is None or bias is None:
+        if addend is None or bias is None or bias.shape != (channels,):
             return False
         with np.errstate(over="ignore"):
             total = bias - addend if node.op_type == "Sub" else bias + addend

@@ -67,7 +67,7 @@ class FuseConsecutiveTransposes(NodePass):
         if first is None or not is_op(first, "Transpose") or first.graph is not node.graph:
             return False
         source, p, q = first.inputs[0], ints_attribute(first, "perm"), ints_attribute(node, "perm")
-        if source is None or p is None or q is None:
+        if source is None or p is None or q is None or sorted(p) != sorted(q):
             return False
         perm = tuple(p[axis] for axis in q)
         if perm == tuple(range(len(perm))) and bypass(node, source):

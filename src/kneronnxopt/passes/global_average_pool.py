@@ -102,4 +102,6 @@ def reduction_axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
     if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:
         array = constant(node.inputs[1])
         axes = None if array is None else tuple(int(axis) for axis in array.reshape(-1))
-    return tuple(sorted(axis % rank for axis in axes)) if axes else None
+    if not axes or any(not -rank <= axis < rank for axis in axes):
+        return None
+    return tuple(sorted(axis % rank for axis in axes))

@@ -51,7 +51,12 @@ def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
         return None
     if name == "value":
         tensor = attribute.as_tensor()
-        return None if tensor.dtype == ir.DataType.STRING else tensor
+        if tensor.dtype == ir.DataType.STRING:
+            return None
+        # Giving a tensor of the caller's model another name would change that model; a view has its own.
+        return ir.LazyTensor(
+            lambda: tensor, dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=node.outputs[0].name
+        )
     if name in _SCALARS:
         return ir.tensor(np.array(attribute.value, dtype=_SCALARS[name]), name=node.outputs[0].name)
     return None

@@ -25,6 +25,8 @@ __all__ = ["GAP_AREA_LIMIT", "DefuseGlobalAveragePool", "ReplaceAveragePoolWithC
 
 #: Pixels of a GlobalAveragePool that every chip takes (Kneron's operator list: 256 on KL520, 16384 on the others).
 GAP_AREA_LIMIT = 256
+#: Weights of a depthwise convolution that is worth an AveragePool (16 MB).
+MAX_WEIGHT_ELEMENTS = 2**22
 
 
 class ReplaceAveragePoolWithConv(NodePass):
@@ -33,7 +35,8 @@ class ReplaceAveragePoolWithConv(NodePass):
     1. Static shapes, float32; any stride, padding, dilation and auto_pad.
     2. ``count_include_pad`` 0 with padding: windows at the border average fewer elements, which a constant
        Mul corrects.
-    3. ``ceil_mode``: windows that hang over the end are padded explicitly. With ``count_include_pad`` 1 the
+    3. Stays where the weights would take more than 16 MB.
+    4. ``ceil_mode``: windows that hang over the end are padded explicitly. With ``count_include_pad`` 1 the
        standard leaves the divisor of such windows open, so the node stays as it is.
     """
 
@@ -47,6 +50,8 @@ class ReplaceAveragePoolWithConv(NodePass):
         if source is None or kernel is None or before is None or after is None or 0 in (*before, *after):
             return False
         if source.dtype != ir.DataType.FLOAT or len(before) != len(kernel) + 2:
+            return False
+        if before[1] * math.prod(kernel) > MAX_WEIGHT_ELEMENTS:
             return False
         strides = ints_attribute(node, "strides", (1,) * len(kernel)) or ()
         dilations = ints_attribute(node, "dilations", (1,) * len(kernel)) or ()
@@ -196,5 +201,7 @@ def _pads_begin(
 
 def _valid_counts(outputs: int, size: int, kernel: int, stride: int, dilation: int, begin: int) -> np.ndarray[Any, Any]:
     """How many elements of each window lie inside the input."""
-    positions = np.arange(outputs)[:, None] * stride - begin + np.arange(kernel)[None, :] * dilation
-    return np.asarray(((positions >= 0) & (positions < size)).sum(axis=1))
+    starts = np.arange(outputs, dtype=np.int64) * stride - begin
+    first = np.maximum(0, -(starts // dilation))  # the first tap at a position of 0 or more
+    last = np.minimum(kernel - 1, (size - 1 - starts) // dilation)
+    return np.asarray(np.maximum(0, last - first + 1))

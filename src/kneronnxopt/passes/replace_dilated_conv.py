@@ -39,6 +39,8 @@ class ReplaceDilatedConv(NodePass):
         if dilations is None or set(dilations) <= {1} or weight is None or weight.ndim not in (3, 4):
             return False
         kernel = weight.shape[2:]
+        if len(kernel) != len(dilations):
+            return False
         expanded = tuple((size - 1) * d + 1 for size, d in zip(kernel, dilations, strict=True))
         if max(expanded) > self.kernel_limit:
             logger.info(

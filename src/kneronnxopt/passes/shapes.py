@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NoReturn
 
 import onnx
@@ -15,9 +16,18 @@ from kneronnxopt.passes._weightless import weightless_proto
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["ClearShapes", "DeclareOutputRanks", "InferShapes", "OverwriteInputShapes", "parse_input_shapes"]
+__all__ = [
+    "ClearShapes",
+    "DeclareOutputRanks",
+    "ForgetNegativeDimensions",
+    "InferShapes",
+    "OverwriteInputShapes",
+    "parse_input_shapes",
+]
 
 _DECLARED_RANKS = "kneronnxopt.declared_ranks"
+#: Elements of a shape that may be propagated.
+_MAX_SHAPE_DATA = 2**14
 #: Operators whose ``axis`` onnx's shape inference trusts.
 _UNCHECKED_AXIS = ("LayerNormalization", "RMSNormalization")
 
@@ -29,7 +39,24 @@ class ClearShapes(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Drop the shapes."""
-        return ir.passes.PassResult(model, modified=_forget_shapes(model.graph))
+        return ir.passes.PassResult(model, modified=_forget_shapes(model))
+
+
+class ForgetNegativeDimensions(Pass):
+    """A dimension of -1, by which some exporters mean a dynamic one, becomes unknown."""
+
+    name = "forget_negative_dimensions"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Forget them, in subgraphs too."""
+        modified = False
+        for graph in model.graphs():
+            for value in (*graph.inputs, *_inferable_values(graph)):
+                dims = list(value.shape) if value.shape is not None else []
+                if any(isinstance(dim, int) and dim < 0 for dim in dims):
+                    value.shape = ir.Shape([None if isinstance(dim, int) and dim < 0 else dim for dim in dims])
+                    modified = True
+        return ir.passes.PassResult(model, modified=modified)
 
 
 class OverwriteInputShapes(Pass):
@@ -72,7 +99,7 @@ class OverwriteInputShapes(Pass):
                 value.shape = ir.Shape(dims)
                 modified = True
         if modified:
-            _forget_shapes(model.graph)
+            _forget_shapes(model)
         return ir.passes.PassResult(model, modified=modified)
 
 
@@ -116,7 +143,7 @@ class InferShapes(Pass):
                 node.op_type, node.domain = "Identity", ""
                 del node.input[1:], node.output[1:], node.attribute[:]
         try:
-            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=not _data_would_explode(proto))
         except (onnx.shape_inference.InferenceError, ValueError) as error:
             message = str(error).strip().splitlines()[-1]
             raise OptimizationError(f"shape inference fails: {message}; mend the node named") from error
@@ -149,6 +176,18 @@ class DeclareOutputRanks(Pass):
         return ir.passes.PassResult(model, modified=modified)
 
 
+def _data_would_explode(proto: onnx.ModelProto) -> bool:
+    """Whether onnx, which propagates the contents of shapes, would build very long ones (Concat of Concats)."""
+    lengths = {tensor.name: math.prod(tensor.dims) for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        sizes = [lengths.get(name, 1) for name in node.input]
+        length = sum(sizes) if node.op_type == "Concat" else max(sizes, default=1)
+        if length > _MAX_SHAPE_DATA:
+            return True
+        lengths.update(dict.fromkeys(node.output, length))
+    return False
+
+
 def _check_axis(node: ir.Node) -> None:
     value = node.inputs[0] if node.inputs else None
     if not is_op(node, *_UNCHECKED_AXIS) or value is None or value.shape is None:
@@ -179,6 +218,8 @@ def parse_input_shapes(spec: object, input_names: Sequence[str]) -> dict[str, li
     if spec is None:
         return {}
     if isinstance(spec, dict):
+        if any(not isinstance(dims, list | tuple) for dims in spec.values()):
+            raise OptimizationError(f'overwrite_input_shapes={spec!r}: write {{"name": (1, 3, 224, 224)}}')
         return {str(name): [_dimension(dim, str(spec)) for dim in dims] for name, dims in spec.items()}
     entries = [spec] if isinstance(spec, str) else spec
     if not isinstance(entries, list | tuple) or not all(isinstance(entry, str) for entry in entries):
@@ -204,7 +245,7 @@ def _dimension(number: object, entry: str) -> int:
         value = int(str(number).strip())
     except ValueError:
         value = 0
-    if value <= 0:
+    if not 0 < value < 2**31:
         raise OptimizationError(
             f"overwrite_input_shapes: '{entry}' has the dimension {number!r}; dimensions are positive integers"
         )
@@ -220,13 +261,18 @@ def _is_complete(value: ir.Value) -> bool:
     return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
-def _forget_shapes(graph: ir.Graph) -> bool:
+def _forget_shapes(model: ir.Model) -> bool:
     """Drop every shape but those of inputs; remember the ranks of outputs. Return whether there was one."""
-    graph.meta[_DECLARED_RANKS] = {value.name: len(value.shape) for value in graph.outputs if value.shape is not None}
+    model.graph.meta[_DECLARED_RANKS] = {
+        value.name: len(value.shape) for value in model.graph.outputs if value.shape is not None
+    }
     modified = False
-    for value in _inferable_values(graph):
-        modified |= value.shape is not None
-        value.shape = None
+    for graph in model.graphs():
+        for value in _inferable_values(graph):
+            modified |= value.shape is not None
+            value.shape = None
+            if graph is not model.graph:
+                value.type = None  # the outputs of a subgraph may go without a type, but not without a shape alone
     return modified
 
 

@@ -29,12 +29,20 @@ _NEVER = (
     "fuse_pad_into_pool",
 )
 
+#: The pass that merges equal nodes; it takes two random numbers for one.
+_MERGING = ("eliminate_common_subexpression",)
+_RANDOM = (
+    *("Bernoulli", "Dropout", "Multinomial"),
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+)
+
 
 class Simplify(Pass):
     """The graph rewrites of onnx-simplifier (its optimizer passes), without constant folding.
 
     1. It sees a skeleton: large weights stand as inputs, so it moves no weight and evaluates nothing.
-    2. If it raises, or returns a graph that is invalid, larger, or has other inputs or outputs, its result is
+    2. Equal nodes are merged, unless the model draws random numbers.
+    3. If it raises, or returns a graph that is invalid, larger, or has other inputs or outputs, its result is
        dropped and the log says so.
 
     Parameters
@@ -54,13 +62,15 @@ class Simplify(Pass):
             logger.info("onnxsim is skipped for this model: the shape of an output is not known")
             return ir.passes.PassResult(model, modified=False)
         skeleton = weightless_proto(model, keep_shapes=True)
-        simplified = self._simplify(skeleton)
+        skipped = [*_NEVER, *self.skipped, *(_MERGING if _is_random(model) else [])]
+        simplified = self._simplify(skeleton, skipped)
         if simplified is None:
             return ir.passes.PassResult(model, modified=False)
         _graft(model, ir.from_proto(simplified).graph)
         return ir.passes.PassResult(model, modified=True)
 
-    def _simplify(self, skeleton: onnx.ModelProto) -> onnx.ModelProto | None:
+    @staticmethod
+    def _simplify(skeleton: onnx.ModelProto, skipped: list[str]) -> onnx.ModelProto | None:
         import onnxsim
 
         try:
@@ -69,7 +79,7 @@ class Simplify(Pass):
                 check_n=0,
                 skip_constant_folding=True,
                 skip_fuse_bn=True,
-                skipped_optimizers=[*_NEVER, *self.skipped],
+                skipped_optimizers=skipped,
             )
             onnx.checker.check_model(result)
         except Exception as error:  # noqa: BLE001 - the stage is optional; whatever it raises, we go on without it
@@ -82,6 +92,11 @@ class Simplify(Pass):
             node.SerializeToString() for node in skeleton.graph.node
         ]
         return None if unchanged else result
+
+
+def _is_random(model: ir.Model) -> bool:
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    return any(node.op_type in _RANDOM for graph in graphs for node in ir.traversal.RecursiveGraphIterator(graph))
 
 
 def _interface(model: onnx.ModelProto) -> tuple[list[tuple[str, bytes]], list[tuple[str, int]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import onnx_ir as ir
 
 from kneronnxopt.passes._base import Pass
@@ -9,9 +11,14 @@ from kneronnxopt.passes._graph import constant_tensor, int_attribute, is_op, new
 
 __all__ = ["ConvertFloat16", "DuplicateSharedWeights"]
 
+logger = logging.getLogger(__name__)
+
 _HALF, _SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
 #: Attributes that name an element type.
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision")
+#: Operators whose operands all play the same role.
+_ORDER_FREE = ("Add", "And", "Concat", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor")
+_MAX_COPIED_BYTES = 2**30
 
 
 class ConvertFloat16(Pass):
@@ -58,11 +65,11 @@ class DuplicateSharedWeights(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Copy what has to be copied."""
-        graph, modified = model.graph, False
+        graph, modified, added = model.graph, False, 0
         for value in list(graph.initializers.values()):
             tensor = constant_tensor(value)
             uses = tuple(value.uses())
-            if tensor is None or len(uses) < 2 or value.is_graph_output():
+            if tensor is None or len(uses) < 2 or value.is_graph_output() or tensor.dtype == ir.DataType.STRING:
                 continue
             if any(use.node.graph is not graph for use in uses):
                 continue
@@ -71,6 +78,10 @@ class DuplicateSharedWeights(Pass):
                 key = number if self.level >= 2 else _role(use.node, use.idx)
                 groups.setdefault(key, []).append((use.node, use.idx))
             for members in list(groups.values())[1:]:
+                added += tensor.nbytes
+                if added > _MAX_COPIED_BYTES:
+                    logger.warning("weight '%s' stays shared: the copies would take over 1 GiB", value.name)
+                    break
                 copy = new_constant(graph, f"{value.name}_copy", tensor.numpy())
                 for node, index in members:
                     node.replace_input_with(index, copy)
@@ -79,6 +90,8 @@ class DuplicateSharedWeights(Pass):
 
 
 def _role(node: ir.Node, index: int) -> tuple[object, ...]:
+    if node.op_type in _ORDER_FREE:
+        index = 0
     transposed = is_op(node, "Gemm") and int_attribute(node, "transB" if index == 1 else "transA", 0)
     return node.domain, node.op_type, index, bool(transposed)
 
