@@ -7,6 +7,7 @@ python run.py --platform 520 --output-dir /tmp/digits
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def main() -> None:
     report = km.evaluate(output_dir=str(arguments.output_dir))
     print(f"KL{arguments.platform}: {report.fps:.0f} FPS, {report.time_ms:.3f} ms a frame")
     print(f"nodes on the CPU: {len(report.cpu_nodes)}")
-    print(f"report: {arguments.output_dir / 'model_fx_report.html'}")
+    print(f"report: {os.path.relpath(arguments.output_dir)}/model_fx_report.html")
 
     images, labels = load_samples()
     inputs = preprocess(images)

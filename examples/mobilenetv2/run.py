@@ -7,6 +7,7 @@ python run.py --platform 730 --output-dir /tmp/mobilenetv2
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def main() -> None:
     eval_result = km.evaluate(output_dir=str(arguments.output_dir))
     print(f"KL{arguments.platform}: {eval_result.fps:.1f} FPS, {eval_result.time_ms:.2f} ms a frame")
     print(f"nodes on the CPU: {len(eval_result.cpu_nodes)}")
-    print(f"report: {arguments.output_dir / 'model_fx_report.html'}")
+    print(f"report: {os.path.relpath(arguments.output_dir)}/model_fx_report.html")
 
     # 3.3  E2E simulator check (floating point)
     input_data = [preprocess(IMAGE)]

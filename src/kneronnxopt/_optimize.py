@@ -53,10 +53,10 @@ def optimize_model(
         skipped=_check_pass_names(skipped_optimizers),
     )
     _check_level(options.duplicate_shared_weights)
-    checker = _make_checker(original, options) if not skip_check or target_opset is not None else None
-    start = original if target_opset is None else _convert_opset(original, target_opset, checker)
+    start = original if target_opset is None else _convert_opset(original, target_opset, options)
     result, stages = _run_guarded(start, options)
-    if not skip_check and checker is not None:
+    checker = None if skip_check else _make_checker(original, options)
+    if checker is not None:
         result = _checked(start, result, stages, options, checker)
     if output_path is not None:
         save_model(result, output_path)
@@ -176,7 +176,7 @@ def _with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int
     return copied
 
 
-def _convert_opset(model: onnx.ModelProto, target: object, checker: Checker | None) -> onnx.ModelProto:
+def _convert_opset(model: onnx.ModelProto, target: object, options: Options) -> onnx.ModelProto:
     """Convert with onnx's version converter, whose result is checked whether the caller wants checks or not."""
     if isinstance(target, bool) or not isinstance(target, int):
         raise OptimizationError(f"target_opset={target!r} is not an opset; give a number such as 18")
@@ -186,6 +186,7 @@ def _convert_opset(model: onnx.ModelProto, target: object, checker: Checker | No
         converted = onnx.version_converter.convert_version(model, target)
     except (RuntimeError, ValueError, TypeError) as error:
         raise OptimizationError(f"target_opset={target}: onnx cannot convert the model: {first_line(error)}") from error
+    checker = _make_checker(model, options)
     if checker is not None and not checker.agrees(converted):
         raise OptimizationError(
             f"target_opset={target}: onnx's conversion changes what the model computes; export it with that opset"
@@ -203,7 +204,9 @@ def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
     known = known_pass_names()
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=3) or ["see kneronnxopt.pass_names()"]
+            near = difflib.get_close_matches(str(name), known, n=3) or [
+                "none; kneronnxopt.pass_names() and --list-passes list them all"
+            ]
             raise OptimizationError(
                 f"skipped_optimizers: there is no pass '{name}'; the nearest names are: {', '.join(near)}"
             )

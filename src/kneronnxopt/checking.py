@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from kneronnxopt._text import one_line
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.skeleton import hide_unchecked_axes, make_skeleton
 from kneronnxopt.verify import (
     TOLERANCE,
     cast_inputs,
@@ -121,8 +123,21 @@ def make_checker(original: onnx.ModelProto) -> Checker | None:
     try:
         return _ApartChecker(original) if _may_do_harm(original) else _HereChecker(original)
     except OptimizationError as error:
+        _refuse_inconsistent(original, error)
         logger.warning("the result is not checked: %s", error)
         return None
+
+
+def _refuse_inconsistent(model: onnx.ModelProto, error: OptimizationError) -> None:
+    """Raise if onnx, too, finds that the nodes of a model that does not run do not fit together."""
+    skeleton = make_skeleton(model, keep_shapes=False)
+    hide_unchecked_axes(skeleton)
+    try:
+        onnx.shape_inference.infer_shapes(skeleton, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as inconsistency:
+        raise OptimizationError(
+            f"the model is inconsistent: {one_line(str(inconsistency).strip())}; onnxruntime says: {error}"
+        ) from inconsistency
 
 
 def main(arguments: list[str]) -> int:
@@ -175,9 +190,8 @@ def _harmless_constants(model: onnx.ModelProto) -> set[str]:
 
 def _float_values(model: onnx.ModelProto) -> set[str]:
     """Values of the main graph that are known to be floats, by onnx's shape inference on the skeleton."""
-    from kneronnxopt.skeleton import make_skeleton
-
     skeleton = make_skeleton(model, keep_shapes=False)
+    hide_unchecked_axes(skeleton)
     try:
         inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=False).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

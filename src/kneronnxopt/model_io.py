@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onnx
 from google.protobuf.message import DecodeError
 
-from kneronnxopt._text import first_line
+from kneronnxopt._text import first_line, one_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["check_model", "has_sparse_tensors", "load_model", "save_model"]
+__all__ = ["check_model", "has_sparse_tensors", "load_model", "refuse_same_file", "save_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _PROTOBUF_LIMIT = 2**31 - 1
 _EXTERNAL_THRESHOLD = 1024
 _MAX_EXPANDED_NODES = 1_000_000
+_LONGEST_MESSAGE = 400
 
 
 def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -88,6 +89,8 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         raise OptimizationError(
             f"{origin}: the model has no graph; export it again, or check that this is an ONNX model"
         )
+    if not model.graph.output:
+        raise OptimizationError(f"{origin}: the graph has no outputs; name what it has to compute, and export it again")
     try:
         ordered = sort_nodes(model.graph.node)
     except OptimizationError as error:
@@ -113,7 +116,7 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         onnx.checker.check_model(make_skeleton(model))
     except onnx.checker.ValidationError as error:
         raise OptimizationError(
-            f"{origin}: onnx's checker refuses the model: {first_line(error)}; "
+            f"{origin}: onnx's checker refuses the model: {_whole_message(error)}; "
             "export the model again or mend the part named"
         ) from error
     return model
@@ -131,13 +134,16 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     try:
-        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+        is_folder, has_folder, target = path.is_dir(), path.parent.is_dir(), path.resolve()
     except (OSError, ValueError) as error:
         raise OptimizationError(f"{path!s}: is not a usable path ({first_line(error)}); choose another name") from error
     if is_folder:
         raise OptimizationError(f"{path}: is a folder; give the name of an .onnx file in it")
     if not has_folder:
-        raise OptimizationError(f"{path}: the folder {path.parent} does not exist; create it first")
+        raise OptimizationError(f"{path}: there is no folder {path.parent}; create it first")
+    if path.exists() and not path.is_file():
+        raise OptimizationError(f"{path}: is a device or the like; give the name of an .onnx file")
+    shown, path = path, target  # a link stays a link: what it points to is replaced
     large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _PROTOBUF_LIMIT - 2**24
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -160,7 +166,19 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise OptimizationError(f"{path}: cannot be written: {reason}; choose another file") from error
-    return path
+    return shown
+
+
+def refuse_same_file(source: Path, destination: Path) -> None:
+    """Refuse to write a result over the model it is made from.
+
+    Raises
+    ------
+    OptimizationError
+        Both paths name one file.
+    """
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise OptimizationError(f"{destination}: is the input itself; give the result another name")
 
 
 def has_sparse_tensors(model: onnx.ModelProto) -> bool:
@@ -320,6 +338,12 @@ def _expanded_nodes(nodes: Iterable[onnx.NodeProto], counts: Mapping[tuple[str, 
             for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 total += _expanded_nodes(graph.node, counts)
     return total
+
+
+def _whole_message(error: BaseException) -> str:
+    """Join the lines of a checker's message: the node or value that it means stands in the later ones."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return one_line(text).rstrip(".")[:_LONGEST_MESSAGE]
 
 
 def _check_split(node: onnx.NodeProto, origin: str) -> None:

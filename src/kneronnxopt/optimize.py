@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import collections
 import inspect
-import logging
 import sys
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kneronnxopt._api import optimize, pass_names
-from kneronnxopt._text import one_line
+from kneronnxopt._cli import report_error, run, start_logging
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.model_io import load_model, refuse_same_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 2 bad input or usage."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=options.log.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr)
+    start_logging(options.log)
     if options.list_passes:
         sys.stdout.write("\n".join(pass_names()) + "\n")
         return 0
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = Path(options.path)
     output = Path(options.output) if options.output else path.with_name(f"{path.stem}_optimized.onnx")
     try:
-        model = _load(path)
+        refuse_same_file(path, output)
+        model = load_model(path)
         result = optimize(
             model,
             duplicate_shared_weights=options.duplicate_shared_weights,
@@ -59,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **{name: getattr(options, name) for name in _FLAGS},
         )
     except OptimizationError as error:
-        sys.stderr.write(f"{parser.prog}: error: {one_line(str(error))}\n")
-        return 2
+        return report_error(parser.prog, path, error)
     sys.stdout.write(f"{_operator_table(model, result)}\nwritten: {output}\n")
     return 0
 
@@ -95,12 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    from kneronnxopt.model_io import load_model
-
-    return load_model(path)
-
-
 def _operator_table(before: onnx.ModelProto, after: onnx.ModelProto) -> str:
     counts = [collections.Counter(node.op_type for node in model.graph.node) for model in (before, after)]
     rows = [(op_type, counts[0][op_type], counts[1][op_type]) for op_type in sorted(counts[0] | counts[1])]
@@ -123,7 +117,7 @@ class _CallableModule(types.ModuleType):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)
 else:
     __signature__ = inspect.signature(optimize)
     sys.modules[__name__].__class__ = _CallableModule

@@ -17,10 +17,12 @@ from kneronnxopt.errors import OptimizationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["SMALL_TENSOR_ELEMENTS", "make_skeleton", "sort_nodes"]
+__all__ = ["SMALL_TENSOR_ELEMENTS", "UNCHECKED_AXIS", "hide_unchecked_axes", "make_skeleton", "sort_nodes"]
 
 #: Initializers of up to this many elements keep their data: shapes, axes, scales, scalars.
 SMALL_TENSOR_ELEMENTS = 256
+#: Operators whose ``axis`` onnx's shape inference trusts.
+UNCHECKED_AXIS = ("LayerNormalization", "RMSNormalization")
 
 
 def make_skeleton(model: onnx.ModelProto, *, keep_shapes: bool = True) -> onnx.ModelProto:
@@ -64,6 +66,17 @@ def make_skeleton(model: onnx.ModelProto, *, keep_shapes: bool = True) -> onnx.M
         elif tensor.name not in inputs:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     return result
+
+
+def hide_unchecked_axes(skeleton: onnx.ModelProto) -> None:
+    """Turn normalisations into Identity, which has the same shape.
+
+    onnx's shape inference does not check their ``axis``, and reads beyond its buffers (seen with 1.23).
+    """
+    for node in skeleton.graph.node:
+        if node.op_type in UNCHECKED_AXIS and not any(node.output[1:]):
+            node.op_type, node.domain = "Identity", ""
+            del node.input[1:], node.output[1:], node.attribute[:]
 
 
 def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:

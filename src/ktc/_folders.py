@@ -34,7 +34,7 @@ def output_folder(folder: str | os.PathLike[str], documented_default: str) -> Pa
     ConfigError
         The folder cannot be created or written to.
     """
-    if not isinstance(folder, str | os.PathLike):
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
         raise ConfigError(f"output_dir={folder!r} is not a path; give the name of a folder.")
     path = Path(folder)
     try:

@@ -140,7 +140,9 @@ def convert_channel_last_to_first(image: NDArray[Any]) -> NDArray[Any]:
         ``image`` is not such an array.
     """
     if not isinstance(image, np.ndarray):
-        raise ModelError(f"image is a {type(image).__name__}; give a numpy array of shape (H, W, C) or (N, H, W, C).")
+        raise ModelError(
+            f"image has the type {type(image).__name__}; give a numpy array of shape (H, W, C) or (N, H, W, C)."
+        )
     if image.ndim not in (3, 4):
         raise ModelError(
             f"image has shape {image.shape}; it has to be (H, W, C) or (N, H, W, C). "

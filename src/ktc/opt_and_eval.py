@@ -8,18 +8,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kneronnxopt._cli import report_error, run, start_logging
 from kneronnxopt._text import one_line
-from kneronnxopt.model_io import save_model
+from kneronnxopt.errors import OptimizationError
+from kneronnxopt.model_io import refuse_same_file, save_model
 from ktc._folders import output_folder
 from ktc._models import read_model, refuse_container
 from ktc.errors import ConfigError, KtcError, ModelError
+from ktc.report._format import digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx
 
+    from ktc.report import EvaluationReport
+
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 _PLATFORMS = ("520", "720", "530", "630", "730")
 _DEFAULT_REPORT_FOLDER = "/data/kneron_flow"
@@ -33,12 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.evaluator_only and options.optimizer_only:
         parser.error("-e and -o exclude each other; use one of them, or none to do both")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    start_logging()
+    for flag, option, wanted in (("-e", "-O", options.optimized_path), ("-o", "-E", options.evaluator_report_path)):
+        if wanted is not None and (options.evaluator_only if flag == "-e" else options.optimizer_only):
+            logger.warning("%s has no effect together with %s", option, flag)
     try:
         _run(options)
     except KtcError as error:
-        sys.stderr.write(f"{parser.prog}: error: {one_line(str(error))}\n")
-        return 2
+        return report_error(parser.prog, options.path, error)
     return 0
 
 
@@ -53,7 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-E",
         "--evaluator-report-path",
-        default=_DEFAULT_REPORT_FOLDER,
         help="Path to the directory to save the evaluator report.",
     )
     parser.add_argument("-o", "--optimizer-only", action="store_true", help="Optimizer only, skip evaluator step.")
@@ -76,20 +84,26 @@ def _run(options: argparse.Namespace) -> None:
     destination = Path(options.optimized_path) if options.optimized_path else path.with_name(f"{path.stem}.opt.onnx")
     # Destinations are checked before any work and files written after it: a run leaves all of them or none.
     if not options.evaluator_only:
-        _check_destination(destination)
+        _check_destination(path, destination)
         model = _optimize(model)
     if not options.optimizer_only:
-        _evaluate(model, output_folder(options.evaluator_report_path, _DEFAULT_REPORT_FOLDER), options)
+        chosen = options.evaluator_report_path
+        folder = _DEFAULT_REPORT_FOLDER if chosen is None else chosen
+        _evaluate(model, output_folder(folder, _DEFAULT_REPORT_FOLDER), options)
     if not options.evaluator_only:
         save_model(model, destination)
         sys.stdout.write(f"optimised model: {destination}\n")
 
 
-def _check_destination(path: Path) -> None:
+def _check_destination(source: Path, path: Path) -> None:
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; give -O the name of an .onnx file.")
     if not path.parent.is_dir():
-        raise ConfigError(f"{path}: the folder {path.parent} does not exist; create it first, or give -O another path.")
+        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first, or give -O another path.")
+    try:
+        refuse_same_file(source, path)
+    except OptimizationError as error:
+        raise ConfigError(str(error)) from error
     output_folder(path.parent, "")
 
 
@@ -104,21 +118,29 @@ def _optimize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace) -> None:
     from ktc.model_config import ModelConfig
-    from ktc.report._format import digits
 
     config = ModelConfig(_MODEL_ID, _MODEL_VERSION, options.platform, onnx_model=model)
     config.name = Path(options.path).stem
     report = config.evaluate(output_dir=folder, compiler_tiling="deep_search" if options.deep_search else "default")
     if options.print:
         sys.stdout.write(f"{report}\n")
-    fps, time_ms = digits(report.fps, 4), digits(report.time_ms, 4)
-    error = report.evaluation.expected_error_percent
-    sys.stdout.write(
-        f"estimate: {fps} fps, {time_ms} ms per inference on the KL{options.platform} "
-        f"(typical error {error:.0f} %), {len(report.cpu_nodes)} CPU nodes\n"
-    )
+    for warning in report.evaluation.warnings:
+        logger.warning(one_line(warning))
+    sys.stdout.write(f"{_headline(report, options.platform)}\n")
     sys.stdout.write(f"report: {report.files['model_fx_report.html']}\n")
 
 
+def _headline(report: EvaluationReport, platform: str) -> str:
+    count = len(report.cpu_nodes)
+    on_cpu = f"{count} CPU node{'' if count == 1 else 's'}"
+    if not report.time_ms:
+        return f"no estimate: nothing of this model runs on the NPU of the KL{platform}, {on_cpu}"
+    left_out = f"{on_cpu}, whose time is not included" if count else on_cpu
+    return (
+        f"estimate: {digits(report.fps, 4)} fps, {digits(report.time_ms, 4)} ms per inference on the KL{platform} "
+        f"(typical error {report.evaluation.expected_error_percent:.0f} %), {left_out}"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -67,7 +67,7 @@ def test_axis_out_of_range_is_refused_before_onnx_reads_beyond_its_buffers(axis)
         s=weight(4),
     )
     with pytest.raises(kneronnxopt.OptimizationError, match=f"axis {axis}, but its input 'r' has rank 3"):
-        kneronnxopt.optimize(original)
+        kneronnxopt.optimize(original, skip_check=True)
 
 
 def test_split_into_another_number_of_outputs_is_refused():
@@ -107,3 +107,59 @@ def test_module_of_the_command_does_not_hide_the_function(tmp_path):
     onnx.save(good_model(), tmp_path / "net.onnx")
     importlib.import_module("kneronnxopt.optimize")
     assert kneronnxopt.optimize(tmp_path / "net.onnx").producer_name == "kneronnxopt"
+
+
+def test_graph_without_outputs_is_refused():
+    original = good_model()
+    del original.graph.output[:]
+    with pytest.raises(kneronnxopt.OptimizationError, match="no outputs"):
+        kneronnxopt.optimize(original)
+
+
+def test_nodes_that_do_not_fit_together_are_refused():
+    parsed = onnx.parser.parse_graph("g (float[2,3] x) => (float[2,3] y) { a = Relu(x) y = Add(a, k) }")
+    parsed.initializer.append(onnx.numpy_helper.from_array(weight(4), "k"))
+    original = onnx.helper.make_model(parsed, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(kneronnxopt.OptimizationError, match=r"the model is inconsistent: .*Add"):
+        kneronnxopt.optimize(original)
+
+
+def test_message_of_the_checker_names_the_node():
+    original = good_model()
+    original.graph.node[1].name, original.graph.node[1].input[0] = "the_relu", "nowhere"
+    with pytest.raises(kneronnxopt.OptimizationError, match="the_relu") as caught:
+        kneronnxopt.optimize(original)
+    assert "'nowhere'" in str(caught.value)
+
+
+def test_link_is_followed_and_devices_are_refused(tmp_path):
+    (tmp_path / "target.onnx").write_bytes(b"old")
+    (tmp_path / "link.onnx").symlink_to("target.onnx")
+    save_model(good_model(), tmp_path / "link.onnx")
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert onnx.load(tmp_path / "target.onnx") == good_model()
+    with pytest.raises(kneronnxopt.OptimizationError, match="device"):
+        save_model(good_model(), "/dev/null")
+
+
+def test_command_does_not_overwrite_its_input(tmp_path, capsys):
+    onnx.save(good_model(), tmp_path / "net.onnx")
+    before = (tmp_path / "net.onnx").read_bytes()
+    assert main([str(tmp_path / "net.onnx"), "-o", str(tmp_path / "net.onnx")]) == 2
+    assert "the input itself" in capsys.readouterr().err
+    assert (tmp_path / "net.onnx").read_bytes() == before
+
+
+def test_command_takes_the_path_after_a_list_of_shapes(tmp_path):
+    onnx.save(good_model(), tmp_path / "net.onnx")
+    assert main(["--overwrite-input-shapes", "x:1,3,8,8", str(tmp_path / "net.onnx")]) == 0
+
+
+def test_errors_on_the_command_line_name_the_file(tmp_path, capsys):
+    broken = good_model()
+    broken.graph.value_info.append(onnx.helper.make_tensor_value_info("c", onnx.TensorProto.FLOAT, [1]))
+    onnx.save(broken, tmp_path / "net.onnx")
+    assert main([str(tmp_path / "net.onnx")]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'net.onnx'}: Inferred shape and existing shape differ in rank" in error
+    assert "--clear-shapes" in error

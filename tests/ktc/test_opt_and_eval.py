@@ -132,3 +132,31 @@ def test_as_a_command(network, tmp_path):
     failed = subprocess.run([*command, "missing.onnx"], capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
+
+
+def test_input_is_not_overwritten(network, tmp_path, capsys):
+    assert opt_and_eval.main(["720", str(network), "-O", str(network), "-E", str(tmp_path / "r")]) == 2
+    assert "the input itself" in capsys.readouterr().err
+
+
+def test_options_without_effect_are_said(network, tmp_path, caplog):
+    assert opt_and_eval.main(["720", str(network), "-e", "-O", "x.onnx", "-E", str(tmp_path / "r")]) == 0
+    assert "-O has no effect together with -e" in caplog.text
+
+
+def test_model_that_the_npu_runs_nothing_of_gets_no_frame_rate(tmp_path, capsys):
+    onnx.save(model("g (float[1,3] x) => (float[1,3] y) { y = Sin(x) }"), tmp_path / "sin.onnx")
+    assert opt_and_eval.main(["720", str(tmp_path / "sin.onnx"), "-E", str(tmp_path / "r")]) == 0
+    assert "no estimate: nothing of this model runs on the NPU of the KL720, 1 CPU node\n" in capsys.readouterr().out
+
+
+def test_dynamic_batch_is_said_to_be_one(tmp_path, caplog):
+    onnx.save(model("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"), tmp_path / "batch.onnx")
+    assert opt_and_eval.main(["720", str(tmp_path / "batch.onnx"), "-E", str(tmp_path / "r")]) == 0
+    assert "dynamic batch" in caplog.text
+
+
+def test_nobody_reading_the_output_is_no_error(network, tmp_path):
+    command = f"{sys.executable} -m ktc.opt_and_eval 720 {network} -P -E {tmp_path} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""

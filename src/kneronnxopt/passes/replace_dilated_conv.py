@@ -43,7 +43,7 @@ class ReplaceDilatedConv(NodePass):
             return False
         expanded = tuple((size - 1) * d + 1 for size, d in zip(kernel, dilations, strict=True))
         if max(expanded) > self.kernel_limit:
-            logger.info(
+            logger.warning(
                 "Conv '%s' stays dilated: its expanded kernel %s exceeds the limit of %d",
                 node.name,
                 "x".join(map(str, expanded)),

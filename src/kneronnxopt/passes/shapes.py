@@ -12,6 +12,7 @@ from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._base import Pass
 from kneronnxopt.passes._graph import int_attribute, is_op
 from kneronnxopt.passes._weightless import weightless_proto
+from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_unchecked_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +29,6 @@ __all__ = [
 _DECLARED_RANKS = "kneronnxopt.declared_ranks"
 #: Elements of a shape that may be propagated.
 _MAX_SHAPE_DATA = 2**14
-#: Operators whose ``axis`` onnx's shape inference trusts.
-_UNCHECKED_AXIS = ("LayerNormalization", "RMSNormalization")
 
 
 class ClearShapes(Pass):
@@ -109,8 +108,7 @@ class InferShapes(Pass):
     1. Declared and inferred shapes are merged: the number wins over a symbol or an unknown.
     2. Two different numbers, or ranks, are an error: the model is inconsistent.
     3. A value that onnx cannot infer keeps what was declared.
-    4. An axis that is out of range is an error. onnx does not check it in normalisations and reads beyond its
-       buffers (seen with 1.23), so it gets to see them as Identity.
+    4. An axis of a normalisation that is out of range is an error, which onnx itself does not find.
     5. Where every value has a static shape and a type there is nothing to find, and onnx is not asked, unless
        the declared shapes are to be checked.
 
@@ -138,10 +136,7 @@ class InferShapes(Pass):
         if not self.check_declared and all(_is_complete(value) for value in values):
             return ir.passes.PassResult(model, modified=False)
         proto = weightless_proto(model, keep_shapes=False)
-        for node in proto.graph.node:
-            if node.op_type in _UNCHECKED_AXIS and not any(node.output[1:]):
-                node.op_type, node.domain = "Identity", ""
-                del node.input[1:], node.output[1:], node.attribute[:]
+        hide_unchecked_axes(proto)
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=not _data_would_explode(proto))
         except (onnx.shape_inference.InferenceError, ValueError) as error:
@@ -190,7 +185,7 @@ def _data_would_explode(proto: onnx.ModelProto) -> bool:
 
 def _check_axis(node: ir.Node) -> None:
     value = node.inputs[0] if node.inputs else None
-    if not is_op(node, *_UNCHECKED_AXIS) or value is None or value.shape is None:
+    if not is_op(node, *UNCHECKED_AXIS) or value is None or value.shape is None:
         return
     axis, rank = int_attribute(node, "axis", -1), len(value.shape)
     if not -rank <= axis < rank:
@@ -319,5 +314,5 @@ def _refuse(value: ir.Value, what: str, detail: str) -> NoReturn:
     separator = ": " if what == "rank" else " "
     raise OptimizationError(
         f"Inferred shape and existing shape differ in {what}{separator}{detail}: tensor '{value.name}' of {where}; "
-        "optimise with clear_shapes=True, or correct the declared shape"
+        "optimise with clear_shapes=True (--clear-shapes), or correct the declared shape"
     )

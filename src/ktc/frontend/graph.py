@@ -198,9 +198,17 @@ def _declared(info: onnx.ValueInfoProto) -> Value:
     return Value(info.name, shape, tensor.elem_type)
 
 
+def _example_shape(info: onnx.ValueInfoProto) -> str:
+    """A shape that the user could give: known dimensions as they are, a batch of 1, 224 for the others."""
+    dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim] or [1, 3, 224, 224]
+    return ",".join(str(dim if dim > 0 else (1 if axis == 0 else 224)) for axis, dim in enumerate(dims))
+
+
 def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
-    remedy = "give the shape with kneronnxopt.optimize(..., overwrite_input_shapes=['{}:1,3,224,224'])"
-    remedy = remedy.format(info.name)
+    remedy = (
+        f"give the shape with kneronnxopt.optimize(..., overwrite_input_shapes=['{info.name}:{_example_shape(info)}']) "
+        "or python -m kneronnxopt.optimize --overwrite-input-shapes"
+    )
     if info.type.WhichOneof("value") != "tensor_type":
         raise ModelError(f"input {info.name!r} is not a tensor, so no NPU can take it.")
     tensor = info.type.tensor_type

@@ -161,6 +161,9 @@ def _infer_with_onnx(
         )
     except _INFERENCE_ERRORS as error:
         _LOGGER.debug("no shape for %s (%s): %s", operator.name, operator.type, error)
+        if isinstance(error, shape_inference.InferenceError):
+            reason = " ".join(str(error).split())
+            graph.warnings.append(f"node {operator.name!r} ({operator.type}) does not fit its inputs: {reason}")
         return {}
     return {name: _static(proto) for name, proto in inferred.items() if name in graph.values}
 

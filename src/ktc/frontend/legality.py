@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "judge", "note_violation"]
 
-_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -72,8 +70,6 @@ def judge(operator: Operator, graph: Graph, platform: Platform, *, as_type: str 
             return Verdict(broken)
         composed = support.note is not None and note_conditions()[support.note].get("decomposed", False)
         return Verdict(steps=steps if composed else ())
-    if kind in _RECURRENT:
-        return Verdict(f"{kind} does not run on {title} as one operator; kneronnxopt.optimize expands it into steps.")
     missing = sorted({step for step in steps if not _lists(step, platform.name)})
     if steps and not missing:
         broken = _rank_violation(view, steps, platform.name)
