@@ -32,6 +32,7 @@ def optimize(
     defuse_gaps: bool = False,
     *,
     fuse_bn: bool = False,
+    onnxsim: bool = False,
     target_opset: int | None = None,
     output_path: str | os.PathLike[str] | None = None,
     extra_passes: Sequence[Pass] = (),
@@ -68,6 +69,8 @@ def optimize(
         Split large GlobalAveragePools.
     fuse_bn : bool
         Fuse BatchNormalization into Conv (off by default, as documented; keyword of ours).
+    onnxsim : bool
+        Run onnx-simplifier's passes as well, without its constant folding (keyword of ours). Our own do the same.
     target_opset : int, optional
         Convert to this opset first (keyword of ours).
     output_path : path, optional
@@ -102,6 +105,7 @@ def optimize(
         replace_dilated_conv=replace_dilated_conv,
         defuse_gaps=defuse_gaps,
         fuse_bn=fuse_bn,
+        onnxsim=onnxsim,
         extra_passes=tuple(extra_passes),
     )
     return optimize_model(

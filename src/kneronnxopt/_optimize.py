@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kneronnxopt.checking import Checker
     from kneronnxopt.pipeline import Options, Stage
 
-__all__ = ["known_pass_names", "optimize_model"]
+__all__ = ["optimize_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,10 @@ def optimize_model(
 
 
 @functools.cache
-def known_pass_names() -> tuple[str, ...]:
-    """Every name that ``skipped_optimizers`` accepts: our passes, then onnx-simplifier's."""
-    from kneronnxopt.pipeline import pass_names
-
+def _simplifier_passes() -> dict[str, list[str]]:
+    """onnx-simplifier's names of passes, each with our passes that do the same."""
     text = importlib.resources.files("kneronnxopt").joinpath("data/simplifier_passes.json").read_text("utf-8")
-    return tuple(dict.fromkeys([*pass_names(), *json.loads(text)["passes"]]))
+    return dict(json.loads(text)["passes"])
 
 
 def _as_model(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProto:
@@ -106,7 +104,7 @@ def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, lis
             opset,
         )
     edited = ir.from_proto(model)
-    stages = run_pipeline(edited, options)
+    stages = run_pipeline(edited, options, source=model)
     edited.producer_name, edited.producer_version = "kneronnxopt", __version__
     # Initializers that are not inputs need IR version 4.
     edited.ir_version = max(edited.ir_version, 4)
@@ -201,7 +199,9 @@ def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
         names = [names]
     if not isinstance(names, list | tuple | set | frozenset):
         raise OptimizationError(f"skipped_optimizers={names!r} is not a list of names")
-    known = known_pass_names()
+    from kneronnxopt.pipeline import pass_names
+
+    known = [*pass_names(), *_simplifier_passes()]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=3) or [
@@ -210,7 +210,7 @@ def _check_pass_names(names: Sequence[str] | None) -> frozenset[str]:
             raise OptimizationError(
                 f"skipped_optimizers: there is no pass '{name}'; the nearest names are: {', '.join(near)}"
             )
-    return frozenset(names)
+    return frozenset(names).union(*(_simplifier_passes().get(name, []) for name in names))
 
 
 def _check_level(level: int) -> None:

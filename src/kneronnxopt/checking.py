@@ -20,6 +20,7 @@ from kneronnxopt.errors import OptimizationError
 from kneronnxopt.skeleton import hide_unchecked_axes, make_skeleton
 from kneronnxopt.verify import (
     TOLERANCE,
+    Comparison,
     cast_inputs,
     compare,
     difference_of,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Checker", "main", "make_checker"]
+__all__ = ["Checker", "compare_safely", "default_tolerance", "main", "make_checker"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Checker:
 
     def __init__(self, original: onnx.ModelProto) -> None:
         self.original = original
-        self.tolerance = _HALF_TOLERANCE if _uses_half(original) else TOLERANCE
+        self.tolerance = default_tolerance(original)
 
     def agrees(self, result: onnx.ModelProto) -> bool:
         """Whether ``result`` runs and computes what the original does."""
@@ -100,19 +101,59 @@ class _ApartChecker(Checker):
         self.differences(original)  # raises where the original cannot be run at all
 
     def differences(self, result: onnx.ModelProto) -> dict[str, float]:
-        with tempfile.TemporaryDirectory(prefix="kneronnxopt-") as folder:
-            paths = [Path(folder) / "original.onnx", Path(folder) / "result.onnx"]
-            for path, model in zip(paths, (self.original, result), strict=True):
-                path.write_bytes(model.SerializeToString())
-            command = [sys.executable, "-m", "kneronnxopt.checking", *map(str, paths)]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS, check=False)  # noqa: S603 - our own interpreter and module
-            except subprocess.TimeoutExpired:
-                raise OptimizationError(f"the model runs for more than {_TIME_LIMIT_SECONDS} s") from None
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            raise OptimizationError(lines[-1] if done.returncode > 0 and lines else "the model ends the process")
-        return {name: math.inf if value is None else value for name, value in json.loads(done.stdout).items()}
+        return _compare_apart(self.original, result, seed=0, tolerance=self.tolerance).differences
+
+
+def default_tolerance(*models: onnx.ModelProto) -> float:
+    """Relative tolerance of a comparison: larger where a model computes in half precision."""
+    return _HALF_TOLERANCE if any(map(_uses_half, models)) else TOLERANCE
+
+
+def compare_safely(
+    first: onnx.ModelProto, second: onnx.ModelProto, *, seed: int = 0, tolerance: float | None = None
+) -> Comparison:
+    """Compare two models as ``kneronnxopt.verify.compare`` does, whatever they do when they run.
+
+    Models that may run forever or end the process run in a process of their own, with a limit on its time.
+
+    Parameters
+    ----------
+    first, second : onnx.ModelProto
+        Models with the same inputs and outputs.
+    seed : int
+        Seed of the inputs.
+    tolerance : float, optional
+        Relative to the scale of each output; by default ``default_tolerance``.
+
+    Raises
+    ------
+    OptimizationError
+        One of the models is too large or cannot be run.
+    """
+    for ordinal, model in (("first", first), ("second", second)):
+        if not is_checkable(model):
+            raise OptimizationError(f"the {ordinal} model is too large to be run from memory (2 GiB of weights)")
+    tolerance = default_tolerance(first, second) if tolerance is None else tolerance
+    run = _compare_apart if _may_do_harm(first) or _may_do_harm(second) else compare
+    return run(first, second, seed=seed, tolerance=tolerance)
+
+
+def _compare_apart(first: onnx.ModelProto, second: onnx.ModelProto, *, seed: int, tolerance: float) -> Comparison:
+    with tempfile.TemporaryDirectory(prefix="kneronnxopt-") as folder:
+        paths = [Path(folder) / "first.onnx", Path(folder) / "second.onnx"]
+        for path, model in zip(paths, (first, second), strict=True):
+            path.write_bytes(model.SerializeToString())
+        command = [sys.executable, "-m", "kneronnxopt.checking", *map(str, paths), str(seed)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS, check=False)  # noqa: S603 - our own interpreter and module
+        except subprocess.TimeoutExpired:
+            raise OptimizationError(f"the model runs for more than {_TIME_LIMIT_SECONDS} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise OptimizationError(lines[-1] if done.returncode > 0 and lines else "the model ends the process")
+    found = json.loads(done.stdout)
+    differences = {name: math.inf if value is None else value for name, value in found["differences"].items()}
+    return Comparison(differences, tolerance, found["shapes"])
 
 
 def make_checker(original: onnx.ModelProto) -> Checker | None:
@@ -141,15 +182,15 @@ def _refuse_inconsistent(model: onnx.ModelProto, error: OptimizationError) -> No
 
 
 def main(arguments: list[str]) -> int:
-    """Compare two files; print the differences as JSON. The process that ``_ApartChecker`` starts."""
-    first, second = (onnx.load(path) for path in arguments)
+    """Compare two files; print the differences as JSON. The process that ``_compare_apart`` starts."""
+    first, second = (onnx.load(path) for path in arguments[:2])
     try:
-        differences = compare(first, second).differences
+        comparison = compare(first, second, seed=int(arguments[2]))
     except OptimizationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    finite = {name: value if math.isfinite(value) else None for name, value in differences.items()}
-    sys.stdout.write(json.dumps(finite))
+    finite = {name: value if math.isfinite(value) else None for name, value in comparison.differences.items()}
+    sys.stdout.write(json.dumps({"differences": finite, "shapes": comparison.shapes}))
     return 0
 
 

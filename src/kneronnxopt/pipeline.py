@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onnx_ir.passes import common
 
 from kneronnxopt.passes._base import FixedPoint, NodePass, Pass
 from kneronnxopt.passes.clear_descriptions import ClearDescriptions
-from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity
+from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity, FuseIdempotent
 from kneronnxopt.passes.eliminate_no_op import (
     EliminateNopArithmetic,
     EliminateNopCast,
@@ -25,7 +25,9 @@ from kneronnxopt.passes.fuse_bias import FuseAddIntoConv, FuseMatMulAddIntoGemm
 from kneronnxopt.passes.fuse_qkv import FuseQkv
 from kneronnxopt.passes.fuse_shape_chains import FuseConsecutiveReshapes, FuseConsecutiveTransposes
 from kneronnxopt.passes.global_average_pool import AveragePoolToGlobal, ReduceMeanToGlobal
+from kneronnxopt.passes.infer_node import InferNode
 from kneronnxopt.passes.lift_constants import LiftConstants
+from kneronnxopt.passes.merge_equal_nodes import MergeEqualNodes
 from kneronnxopt.passes.opt_matmul import OptimizeMatMul
 from kneronnxopt.passes.replace_average_pool import (
     GAP_AREA_LIMIT,
@@ -47,12 +49,15 @@ from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    import onnx
     import onnx_ir as ir
 
 
 __all__ = ["Options", "Stage", "build_pipeline", "pass_names", "run_pipeline"]
 
 logger = logging.getLogger(__name__)
+
+AnyPass = TypeVar("AnyPass", bound=Pass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Options:
     replace_dilated_conv: bool = False
     defuse_gaps: bool = False
     fuse_bn: bool = False
+    onnxsim: bool = False
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
     extra_passes: tuple[Pass, ...] = ()
@@ -83,8 +89,8 @@ class Stage:
     seconds: float
 
 
-def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
-    """List the passes for these options, in order."""
+def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> list[ir.passes.PassBase]:
+    """List the passes for these options, in order; ``source`` is the model as it was given."""
     return [
         # 1. A clean start: nodes in order, Constants as initializers, the shapes that the caller wants.
         common.TopologicalSortPass(),
@@ -93,17 +99,15 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
         *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
         *([ClearShapes()] if options.clear_shapes else []),
         *([ConvertFloat16()] if options.convert_f16 else []),
-        InferShapes(check_declared=True),
-        # 2. Shape arithmetic and other constants go, which lets more shapes be inferred.
-        FixedPoint(_only([*_folding(), *_cleaning()], options.skipped), InferShapes()),
-        # 3. The documented simplification stage.
-        *([] if "onnxsim" in options.skipped else [Simplify(sorted(options.skipped))]),
-        LiftConstants(),
-        InferShapes(),
-        # 4. Our rewrites, until nothing changes.
+        InferShapes(check_declared=True, source=source),
+        # 2. onnx-simplifier, for those who ask for it: what it does is among our own rewrites.
+        *([Simplify(sorted(options.skipped)), LiftConstants(), InferShapes()] if options.onnxsim else []),
+        # 3. Rewrites until nothing changes: equal nodes merged, constants folded, shapes followed up, fusions.
+        *_only([MergeEqualNodes()], options.skipped),
         FixedPoint(
             _only(
                 [
+                    InferNode(),
                     *_folding(),
                     *_cleaning(),
                     *_fusing(options),
@@ -114,12 +118,13 @@ def build_pipeline(options: Options) -> list[ir.passes.PassBase]:
             ),
             InferShapes(),
         ),
+        *_only([MergeEqualNodes()], options.skipped),
         *(pass_ for pass_ in options.extra_passes if not isinstance(pass_, NodePass)),
-        # 5. Leave a tidy model: no dead node, weights stored as asked, every shape known.
+        # 4. Leave a tidy model: no dead node, weights stored as asked, every shape known.
         common.RemoveUnusedNodesPass(),
         *(
-            [DuplicateSharedWeights(options.duplicate_shared_weights)]
-            if options.duplicate_shared_weights and "duplicate_shared_weights" not in options.skipped
+            _only([DuplicateSharedWeights(options.duplicate_shared_weights)], options.skipped)
+            if options.duplicate_shared_weights
             else []
         ),
         *([ClearDescriptions()] if options.clear_descriptions else []),
@@ -137,30 +142,41 @@ def pass_names() -> list[str]:
         replace_dilated_conv=True,
         defuse_gaps=True,
         fuse_bn=True,
+        onnxsim=True,
     )
     names: dict[str, None] = {}
     for pass_ in build_pipeline(everything):
         if isinstance(pass_, FixedPoint):
             names.update((node_pass.name, None) for node_pass in pass_.passes)
-        elif isinstance(pass_, Simplify | DuplicateSharedWeights):
+        elif isinstance(pass_, Simplify | MergeEqualNodes | DuplicateSharedWeights):
             names[pass_.name] = None
     return list(names)
 
 
-def run_pipeline(model: ir.Model, options: Options) -> list[Stage]:
+def run_pipeline(model: ir.Model, options: Options, source: onnx.ModelProto | None = None) -> list[Stage]:
     """Run all passes on ``model``, in place, and report what each did."""
     model.graph.meta["kneronnxopt.ir_version"] = model.ir_version
     stages = []
-    for pass_ in build_pipeline(options):
+    pipeline = build_pipeline(options, source)
+    for pass_ in pipeline:
         start = time.perf_counter()
         result = pass_(model)
         seconds = time.perf_counter() - start
+        if result.modified and isinstance(pass_, OverwriteInputShapes | ConvertFloat16 | ForgetNegativeDimensions):
+            _forget_source(pipeline)
         if isinstance(pass_, FixedPoint):
             stages += [Stage(name, count, 0.0) for name, count in pass_.counts.items()]
         name = pass_.name if isinstance(pass_, Pass) else type(pass_).__name__
         stages.append(Stage(name, int(result.modified), seconds))
         logger.debug("%s: %s, %.3f s", name, "changed the graph" if result.modified else "nothing to do", seconds)
     return stages
+
+
+def _forget_source(pipeline: list[ir.passes.PassBase]) -> None:
+    """The types or shapes of inputs are no longer those of the model as it was given."""
+    for pass_ in pipeline:
+        if isinstance(pass_, InferShapes):
+            pass_.source = None
 
 
 def _folding() -> list[NodePass]:
@@ -171,6 +187,7 @@ def _cleaning() -> list[NodePass]:
     return [
         EliminateIdentity(),
         EliminateDropout(),
+        FuseIdempotent(),
         EliminateNopCast(),
         EliminateNopShape(),
         EliminateNopPad(),
@@ -202,5 +219,5 @@ def _on_request(options: Options) -> list[NodePass]:
     ]
 
 
-def _only(passes: list[NodePass], skipped: Collection[str]) -> list[NodePass]:
+def _only(passes: list[AnyPass], skipped: Collection[str]) -> list[AnyPass]:
     return [pass_ for pass_ in passes if pass_.name not in skipped]

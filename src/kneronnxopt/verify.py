@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from kneronnxopt._text import first_line
 from kneronnxopt.errors import OptimizationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Comparison", "cast_inputs", "compare", "difference_of", "is_checkable", "random_inputs", "run_model"]
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Largest difference that a rewrite of float32 arithmetic may cause, relative to the output's largest value.
 TOLERANCE = 1e-3
+#: NumPy's kinds of floating-point types; the short ones (bfloat16, float8) are of kind V.
+_FLOAT_KINDS = "fcV"
 _LARGE_MODEL_BYTES = 2**31 - 2**24
 
 
@@ -36,10 +38,13 @@ class Comparison:
         output; infinity where shapes, types or special values differ.
     tolerance : float
         Differences up to this count as equal.
+    shapes : dict of str to str
+        Shape of each output, such as ``1x3x8``; both where they differ.
     """
 
     differences: dict[str, float]
     tolerance: float
+    shapes: dict[str, str] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
@@ -56,7 +61,7 @@ def compare(
     ----------
     first, second : onnx.ModelProto
         ``second`` has the inputs and outputs of ``first``; where one has float16 and the other float32, the
-        values are converted.
+        values are converted; where one has a symbol for a dimension, the other's number is taken.
     seed : int
         Seed of the inputs.
     tolerance : float
@@ -65,12 +70,13 @@ def compare(
     Raises
     ------
     OptimizationError
-        onnxruntime cannot run one of the models.
+        onnxruntime cannot run one of the models; the message says which.
     """
-    feeds = random_inputs(second, seed=seed)
-    expected = run_model(first, cast_inputs(first, feeds))
-    actual = run_model(second, feeds)
-    return Comparison(difference_of(expected, actual), tolerance)
+    feeds = random_inputs(second, seed=seed, known_shapes=_known_shapes(first))
+    expected = _run_named("first", first, cast_inputs(first, feeds))
+    actual = _run_named("second", second, feeds)
+    shapes = {name: _shapes_text(expected[name], actual.get(name)) for name in expected}
+    return Comparison(difference_of(expected, actual), tolerance, shapes)
 
 
 def difference_of(expected: Mapping[str, object], actual: Mapping[str, object]) -> dict[str, float]:
@@ -86,10 +92,13 @@ def difference_of(expected: Mapping[str, object], actual: Mapping[str, object]) 
     return {name: _difference(expected[name], actual[name]) for name in expected}
 
 
-def random_inputs(model: onnx.ModelProto, *, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs that respect names, types and static dimensions; an unknown dimension is 1.
+def random_inputs(
+    model: onnx.ModelProto, *, seed: int = 0, known_shapes: Mapping[str, Sequence[int | None]] | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs that respect names, types and static dimensions.
 
-    Floats are drawn from N(0, 1); integers from 0 to 1, so that they are valid indices and masks.
+    An unknown dimension is that of ``known_shapes``, or else 1. Floats are drawn from N(0, 1); integers from 0 to 1,
+    so that they are valid indices and masks.
 
     Raises
     ------
@@ -105,7 +114,7 @@ def random_inputs(model: onnx.ModelProto, *, seed: int = 0) -> dict[str, np.ndar
         if not value.type.HasField("tensor_type"):
             raise OptimizationError(f"input '{value.name}' is not a tensor; it cannot be checked at random")
         tensor = value.type.tensor_type
-        shape = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else 1 for dim in tensor.shape.dim]
+        shape = _dimensions(value, (known_shapes or {}).get(value.name, ()))
         if math.prod(shape) > 2**31:
             raise OptimizationError(f"input '{value.name}' of shape {shape} is too large to be checked")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
@@ -139,6 +148,40 @@ def is_checkable(model: onnx.ModelProto) -> bool:
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _LARGE_MODEL_BYTES
 
 
+def _run_named(ordinal: str, model: onnx.ModelProto, feeds: Mapping[str, object]) -> dict[str, Any]:
+    try:
+        return run_model(model, feeds)
+    except OptimizationError as error:
+        raise OptimizationError(f"the {ordinal} model does not run: {error}") from error
+
+
+def _static_dimensions(value: onnx.ValueInfoProto) -> list[int | None]:
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in dims]
+
+
+def _known_shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
+    return {value.name: _static_dimensions(value) for value in model.graph.input if value.type.HasField("tensor_type")}
+
+
+def _dimensions(value: onnx.ValueInfoProto, known: Sequence[int | None]) -> list[int]:
+    """Dimensions of an input, those that it leaves open from ``known`` if that has the same rank."""
+    declared = _static_dimensions(value)
+    others = known if len(known) == len(declared) else [None] * len(declared)
+    return [next((size for size in pair if size is not None), 1) for pair in zip(declared, others, strict=True)]
+
+
+def _shapes_text(expected: object, actual: object) -> str:
+    texts = [_shape_text(expected), _shape_text(actual)]
+    return texts[0] if texts[0] == texts[1] else " and ".join(texts)
+
+
+def _shape_text(value: object) -> str:
+    if isinstance(value, list):
+        return f"sequence of {len(value)}"
+    return "x".join(map(str, np.asarray(value).shape)) or "scalar"
+
+
 def _draw(generator: np.random.Generator, shape: list[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if dtype.kind in "iub":
         return generator.integers(0, 2, shape).astype(dtype)
@@ -165,7 +208,9 @@ def _difference(expected: object, actual: object) -> float:
     a, b = np.asarray(expected), np.asarray(actual)
     if a.shape != b.shape:
         return math.inf
-    if a.dtype.kind not in "fc" and a.dtype.kind != "V":
+    if (a.dtype.kind in _FLOAT_KINDS) != (b.dtype.kind in _FLOAT_KINDS):
+        return math.inf
+    if a.dtype.kind not in _FLOAT_KINDS:
         return 0.0 if np.array_equal(a, b) else math.inf
     a, b = a.astype(np.float64), b.astype(np.float64)
     finite = np.isfinite(a)

@@ -184,7 +184,7 @@ def test_a_pass_that_changes_the_result_is_found_and_left_out(monkeypatch, caplo
         k=weight(4, 1, 1),
     )
     with caplog.at_level(logging.WARNING, "kneronnxopt"):
-        result = kneronnxopt.optimize(original, skipped_optimizers=["fuse_add_bias_into_conv"])
+        result = kneronnxopt.optimize(original)
     assert "'fuse_add_into_conv' changes the result" in caplog.text
     assert operators(result) == {"Conv": 1, "Add": 1}
     assert kneronnxopt.compare(original, result).equal
@@ -210,3 +210,12 @@ def test_passes_from_outside_run_with_ours():
     original = model("g (float[2] x) => (float[2] y) { a = Neg(x) b = Neg(a) y = Relu(b) }")
     assert operators(kneronnxopt.optimize(original)) == {"Neg": 2, "Relu": 1}
     assert operators(kneronnxopt.optimize(original, extra_passes=[NegNegToIdentity()])) == {"Relu": 1}
+
+
+def test_onnx_simplifier_runs_on_request_and_finds_nothing_wrong():
+    original = model(
+        "g (float[2,3] x) => (float[2,3] y) { a = Relu(x) b = Softmax(a) c = Relu(x) d = Softmax(c) y = Add(b, d) }"
+    )
+    result = kneronnxopt.optimize(original, onnxsim=True)
+    assert operators(result) == {"Relu": 1, "Softmax": 1, "Add": 1}
+    assert kneronnxopt.compare(original, result).equal

@@ -8,9 +8,12 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-__all__ = ["FixedPoint", "NodePass", "Pass"]
+__all__ = ["ANY_OPERATOR", "FixedPoint", "NodePass", "Pass"]
 
 logger = logging.getLogger(__name__)
+
+#: In ``NodePass.op_types``: every operator of the standard domain.
+ANY_OPERATOR = "*"
 
 
 class Pass(ir.passes.InPlacePass):
@@ -31,7 +34,7 @@ class NodePass(Pass):
     Attributes
     ----------
     op_types : tuple of str
-        ONNX operators at which ``rewrite`` is tried.
+        ONNX operators at which ``rewrite`` is tried; ``ANY_OPERATOR`` stands for all of them.
     """
 
     op_types: ClassVar[tuple[str, ...]]
@@ -91,11 +94,13 @@ def _sweep(model: ir.Model, passes: list[NodePass]) -> dict[str, int]:
     for pass_ in passes:
         for op_type in pass_.op_types:
             by_type.setdefault(op_type, []).append(pass_)
+    anywhere = by_type.pop(ANY_OPERATOR, [])
+    candidates = {op_type: [p for p in passes if p in anywhere or p in own] for op_type, own in by_type.items()}
     counts: dict[str, int] = {}
     for node in model.graph:
         if node.domain not in ("", "ai.onnx"):
             continue
-        for pass_ in by_type.get(node.op_type, ()):
+        for pass_ in candidates.get(node.op_type, anywhere):
             if node.graph is None:  # removed by the pass before
                 break
             if pass_.rewrite(node):

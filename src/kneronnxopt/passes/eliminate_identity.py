@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kneronnxopt.passes._base import NodePass
-from kneronnxopt.passes._graph import bypass, constant, int_attribute, opset_of
+from kneronnxopt.passes._graph import bypass, constant, int_attribute, is_op, opset_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["EliminateDropout", "EliminateIdentity"]
+__all__ = ["EliminateDropout", "EliminateIdentity", "FuseIdempotent"]
 
 
 class EliminateIdentity(NodePass):
@@ -28,6 +28,20 @@ class EliminateIdentity(NodePass):
         """Bypass one Identity."""
         source = node.inputs[0]
         return source is not None and bypass(node, source)
+
+
+class FuseIdempotent(NodePass):
+    """x -> Relu -> Relu -> y   becomes   x -> Relu -> y; so do Abs, Ceil, Floor, Round and Sign."""
+
+    name = "fuse_idempotent"
+    op_types = ("Abs", "Ceil", "Floor", "Relu", "Round", "Sign")
+
+    def rewrite(self, node: ir.Node) -> bool:
+        """Bypass the second of two."""
+        source = node.inputs[0]
+        before = source.producer() if source is not None else None
+        same = before is not None and is_op(before, node.op_type) and before.graph is node.graph
+        return same and source is not None and bypass(node, source)
 
 
 class EliminateDropout(NodePass):

@@ -167,7 +167,7 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[
     assert node.graph is not None
     names = ["" if array is None else f"i{index}" for index, array in enumerate(arrays)]
     proto = onnx.helper.make_node(node.op_type, names, [f"o{i}" for i in range(len(node.outputs))])
-    proto.attribute.extend(ir.to_proto(attribute) for attribute in node.attributes.values())
+    proto.attribute.extend(ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values())
     graph = onnx.helper.make_graph(
         [proto],
         "fold",

@@ -12,7 +12,7 @@ from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._base import Pass
 from kneronnxopt.passes._graph import int_attribute, is_op
 from kneronnxopt.passes._weightless import weightless_proto
-from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_unchecked_axes
+from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_unchecked_axes, make_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,8 @@ __all__ = [
     "ForgetNegativeDimensions",
     "InferShapes",
     "OverwriteInputShapes",
+    "is_complete",
+    "merge_type",
     "parse_input_shapes",
 ]
 
@@ -116,12 +118,16 @@ class InferShapes(Pass):
     ----------
     check_declared : bool
         Ask onnx in any case.
+    source : onnx.ModelProto, optional
+        The model before it was read into the form that passes edit, if nothing has changed since but the order
+        of nodes and the place of constants. Saves writing it out again.
     """
 
     name = "infer_shapes"
 
-    def __init__(self, *, check_declared: bool = False) -> None:
+    def __init__(self, *, check_declared: bool = False, source: onnx.ModelProto | None = None) -> None:
         self.check_declared = check_declared
+        self.source = source
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Infer and merge.
@@ -133,9 +139,12 @@ class InferShapes(Pass):
             ``... differ in dimension ...``, followed by tensor, node and remedy.
         """
         values = list(_inferable_values(model.graph))
-        if not self.check_declared and all(_is_complete(value) for value in values):
+        if not self.check_declared and all(is_complete(value) for value in values):
             return ir.passes.PassResult(model, modified=False)
-        proto = weightless_proto(model, keep_shapes=False)
+        if self.source is not None:
+            proto = make_skeleton(self.source, keep_shapes=False)
+        else:
+            proto = weightless_proto(model, keep_shapes=False)
         hide_unchecked_axes(proto)
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=not _data_would_explode(proto))
@@ -147,7 +156,7 @@ class InferShapes(Pass):
         for value in values:
             info = found.get(value.name or "")
             if info is not None and info.type.HasField("tensor_type"):
-                modified |= _merge(value, info.type.tensor_type)
+                modified |= merge_type(value, info.type.tensor_type)
         for node in model.graph:
             _check_axis(node)
         return ir.passes.PassResult(model, modified=modified)
@@ -252,7 +261,8 @@ def _inferable_values(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from (value for value in node.outputs if value.name)
 
 
-def _is_complete(value: ir.Value) -> bool:
+def is_complete(value: ir.Value) -> bool:
+    """Whether type and shape are known, in numbers."""
     return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
@@ -271,7 +281,8 @@ def _forget_shapes(model: ir.Model) -> bool:
     return modified
 
 
-def _merge(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
+def merge_type(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
+    """Add what was inferred to what is known; return whether that is more. Raises where they contradict."""
     modified = False
     if inferred.elem_type and value.dtype is None:
         value.type = ir.TensorType(ir.DataType(inferred.elem_type))
