@@ -9,6 +9,7 @@ import importlib.resources
 import json
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -16,7 +17,8 @@ import onnx
 from kneronnxopt._text import first_line
 from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, save_model
+from kneronnxopt.external_data import external_tensors, weight_bytes
+from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, read_model, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,8 @@ __all__ = ["optimize_model"]
 logger = logging.getLogger(__name__)
 
 _DOCUMENTED_OPSETS = range(8, 19)
+#: Protocol buffers, and so onnxruntime in memory, end at 2 GiB.
+_LARGEST_CHECKED = 2**31 - 2**24
 
 
 def optimize_model(
@@ -44,7 +48,7 @@ def optimize_model(
     """Optimise a model; see ``kneronnxopt.optimize`` for the arguments."""
     from kneronnxopt.passes.shapes import parse_input_shapes
 
-    original = _as_model(model)
+    original, folder = _as_model(model, keep_apart=output_path is not None)
     initializers = {tensor.name for tensor in original.graph.initializer}
     names = [value.name for value in original.graph.input if value.name not in initializers]
     options = dataclasses.replace(
@@ -54,12 +58,12 @@ def optimize_model(
     )
     _check_level(options.duplicate_shared_weights)
     start = original if target_opset is None else _convert_opset(original, target_opset, options)
-    result, stages = _run_guarded(start, options)
-    checker = None if skip_check else _make_checker(original, options)
+    result, stages = _run_guarded(start, options, folder)
+    checker = None if skip_check else _make_checker(original, options, folder)
     if checker is not None:
-        result = _checked(start, result, stages, options, checker)
+        result = _checked(start, result, stages, options, checker, folder)
     if output_path is not None:
-        save_model(result, output_path)
+        save_model(result, output_path, source_folder=folder)
     return result
 
 
@@ -70,21 +74,29 @@ def _simplifier_passes() -> dict[str, list[str]]:
     return dict(json.loads(text)["passes"])
 
 
-def _as_model(model: onnx.ModelProto | str | os.PathLike[str]) -> onnx.ModelProto:
+def _as_model(
+    model: onnx.ModelProto | str | os.PathLike[str], *, keep_apart: bool
+) -> tuple[onnx.ModelProto, Path | None]:
+    """Return the checked model and, where its weights stay in files of their own, the folder of these."""
     if isinstance(model, onnx.ModelProto):
-        return check_model(model, "model")
-    if isinstance(model, str | os.PathLike):
-        return load_model(model)
-    raise OptimizationError(f"model is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file")
+        return check_model(model, "model"), None
+    if not isinstance(model, str | os.PathLike):
+        raise OptimizationError(
+            f"model is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file"
+        )
+    if not keep_apart:
+        return load_model(model), None
+    read = read_model(model)
+    return read, Path(model).parent if any(external_tensors(read)) else None
 
 
-def _run_guarded(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
+def _run_guarded(model: onnx.ModelProto, options: Options, folder: Path | None) -> tuple[onnx.ModelProto, list[Stage]]:
     """Run the pipeline; where it cannot cope with a model, the caller gets the model as it was."""
     if has_sparse_tensors(model):
         logger.warning("the model has sparse tensors, which are not optimised; it is returned as it was")
         return _copied(model), []
     try:
-        return _run(model, options)
+        return _run(model, options, folder)
     except OptimizationError:
         raise
     except Exception as error:  # a bug of ours or of a library must not take a correct model from the caller
@@ -92,7 +104,7 @@ def _run_guarded(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelPr
         return _copied(model), []
 
 
-def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
+def _run(model: onnx.ModelProto, options: Options, folder: Path | None) -> tuple[onnx.ModelProto, list[Stage]]:
     import onnx_ir as ir
 
     from kneronnxopt.pipeline import run_pipeline
@@ -104,6 +116,8 @@ def _run(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, lis
             opset,
         )
     edited = ir.from_proto(model)
+    if folder is not None:
+        ir.external_data.set_base_dir(edited.graph, folder)
     stages = run_pipeline(edited, options, source=model)
     edited.producer_name, edited.producer_version = "kneronnxopt", __version__
     # Initializers that are not inputs need IR version 4.
@@ -117,43 +131,59 @@ def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def _make_checker(original: onnx.ModelProto, options: Options) -> Checker | None:
+def _make_checker(original: onnx.ModelProto, options: Options, folder: Path | None) -> Checker | None:
     from kneronnxopt.checking import make_checker
 
-    return make_checker(_with_input_shapes(original, options.input_shapes))
+    if weight_bytes(original) > _LARGEST_CHECKED:
+        logger.warning("the model is too large to be run for the check; it is not checked")
+        return None
+    return make_checker(_with_input_shapes(_loaded(original, folder), options.input_shapes))
+
+
+def _loaded(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """Return the model with its weights in the message, as onnxruntime needs it."""
+    if folder is None:
+        return model
+    copied = _copied(model)
+    onnx.external_data_helper.load_external_data_for_model(copied, str(folder))
+    return copied
 
 
 def _checked(
-    start: onnx.ModelProto, result: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker
+    start: onnx.ModelProto,
+    result: onnx.ModelProto,
+    stages: list[Stage],
+    options: Options,
+    checker: Checker,
+    folder: Path | None,
 ) -> onnx.ModelProto:
     """Return ``result`` if it computes what the original does; otherwise do without the pass at fault."""
-    while not checker.agrees(result):
-        culprit = _find_culprit(start, stages, options, checker)
+    while not checker.agrees(_loaded(result, folder)):
+        culprit = _find_culprit(start, stages, options, checker, folder)
         if culprit is None:
             logger.warning("no single pass explains a changed result; the model is returned as it was")
             return _copied(start)
         logger.warning("pass '%s' changes the result of this model and is left out; please report it", culprit)
         options = dataclasses.replace(options, skipped=options.skipped | {culprit})
-        result, stages = _run_guarded(start, options)
+        result, stages = _run_guarded(start, options, folder)
     return result
 
 
-def _find_culprit(start: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker) -> str | None:
+def _find_culprit(
+    start: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker, folder: Path | None
+) -> str | None:
     """Name the first pass that makes the result differ once it is added to those before it."""
     from kneronnxopt.pipeline import pass_names
 
+    def agrees_without(skipped: Sequence[str]) -> bool:
+        trial = dataclasses.replace(options, skipped=options.skipped | set(skipped))
+        return checker.agrees(_loaded(_run_guarded(start, trial, folder)[0], folder))
+
     acted = {stage.name for stage in stages if stage.count}
     names = [name for name in [*pass_names(), *(p.name for p in options.extra_passes)] if name in acted]
-    if not names or not checker.agrees(_without(start, options, names)):
+    if not names or not agrees_without(names):
         return None
-    for index, name in enumerate(names):
-        if not checker.agrees(_without(start, options, names[index + 1 :])):
-            return name
-    return None
-
-
-def _without(start: onnx.ModelProto, options: Options, names: Sequence[str]) -> onnx.ModelProto:
-    return _run_guarded(start, dataclasses.replace(options, skipped=options.skipped | set(names)))[0]
+    return next((name for index, name in enumerate(names) if not agrees_without(names[index + 1 :])), None)
 
 
 def _with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -178,13 +208,15 @@ def _convert_opset(model: onnx.ModelProto, target: object, options: Options) -> 
     """Convert with onnx's version converter, whose result is checked whether the caller wants checks or not."""
     if isinstance(target, bool) or not isinstance(target, int):
         raise OptimizationError(f"target_opset={target!r} is not an opset; give a number such as 18")
+    if any(external_tensors(model)):
+        raise OptimizationError(f"target_opset={target}: only a model with all weights in one file can be converted")
     if model.functions:
         raise OptimizationError(f"target_opset={target}: a model with local functions cannot be converted")
     try:
         converted = onnx.version_converter.convert_version(model, target)
     except (RuntimeError, ValueError, TypeError) as error:
         raise OptimizationError(f"target_opset={target}: onnx cannot convert the model: {first_line(error)}") from error
-    checker = _make_checker(model, options)
+    checker = _make_checker(model, options, None)
     if checker is not None and not checker.agrees(converted):
         raise OptimizationError(
             f"target_opset={target}: onnx's conversion changes what the model computes; export it with that opset"

@@ -14,19 +14,19 @@ from google.protobuf.message import DecodeError
 
 from kneronnxopt._text import first_line, one_line
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.external_data import check_external, external_tensors, weight_bytes, write_weights
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["check_model", "has_sparse_tensors", "load_model", "refuse_same_file", "save_model"]
+__all__ = ["check_model", "has_sparse_tensors", "load_model", "read_model", "refuse_same_file", "save_model"]
 
 logger = logging.getLogger(__name__)
 
 #: Protocol buffers cannot serialise more than this many bytes.
 _PROTOBUF_LIMIT = 2**31 - 1
-_EXTERNAL_THRESHOLD = 1024
 _MAX_EXPANDED_NODES = 1_000_000
 _LONGEST_MESSAGE = 400
 
@@ -51,21 +51,32 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
         external data is missing, too short or outside the model's folder.
     """
     path = Path(path)
-    model = _parse(path, _read_bytes(path))
-    tensors = list(_external_tensors(model))
-    for tensor in tensors:
-        _check_external(tensor, path)
-    if tensors:
-        try:
-            onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
-        except (onnx.checker.ValidationError, OSError, ValueError) as error:
-            raise OptimizationError(
-                f"{path}: external data cannot be read: {first_line(error)}; keep the data file beside the model"
-            ) from error
+    model = read_model(path)
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise OptimizationError(
+            f"{path}: external data cannot be read: {first_line(error)}; keep the data file beside the model"
+        ) from error
     return check_model(model, str(path))
 
 
-def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
+def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read an ONNX file and check it, external data included, which stay where they are.
+
+    Raises
+    ------
+    OptimizationError
+        As ``load_model``.
+    """
+    path = Path(path)
+    model = _parse(path, _read_bytes(path))
+    for tensor in external_tensors(model):
+        check_external(tensor, path)
+    return check_model(model, str(path), loaded=False)
+
+
+def check_model(model: onnx.ModelProto, origin: str, *, loaded: bool = True) -> onnx.ModelProto:
     """Check a model in memory.
 
     Parameters
@@ -74,6 +85,8 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         Is not changed.
     origin : str
         What to call the model in messages: a path or an argument.
+    loaded : bool
+        External data have to be in the message by now.
 
     Returns
     -------
@@ -102,13 +115,14 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
         del copied.graph.node[:]
         copied.graph.node.extend(ordered)
         model = copied
-    for tensor in _external_tensors(model):
+    for tensor in external_tensors(model) if loaded else ():
         raise OptimizationError(
             f"{origin}: tensor '{tensor.name}' has external data that are not loaded; give the path of the model, "
             "or load it with onnx.load"
         )
     for tensor in model.graph.initializer:
-        _check_tensor_size(tensor, origin)
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            _check_tensor_size(tensor, origin)
     for node in model.graph.node:
         _check_split(node, origin)
     _check_function_calls(model, origin)
@@ -122,17 +136,45 @@ def check_model(model: onnx.ModelProto, origin: str) -> onnx.ModelProto:
     return model
 
 
-def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
-    """Write a model; above 2 GiB its weights go to ``<name>.data`` beside it.
+def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, source_folder: Path | None = None) -> Path:
+    """Write a model; above 2 GiB, or where its weights were in a file of their own, they go to ``<name>.data``.
 
-    The file appears whole or not at all: it is written under a temporary name and renamed.
+    The files appear whole or not at all: they are written under temporary names and renamed.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Where the weights go to a file, ``model`` refers to them there afterwards.
+    path : path
+        The ``.onnx`` file.
+    source_folder : Path, optional
+        Folder of the external data that ``model`` refers to, if it does.
 
     Raises
     ------
     OptimizationError
         The folder does not exist or cannot be written.
     """
-    path = Path(path)
+    path, target = Path(path), _check_destination(Path(path))
+    apart = weight_bytes(model) > _PROTOBUF_LIMIT - 2**24 or any(external_tensors(model))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            temporary, data = Path(folder) / target.name, Path(folder) / f"{target.name}.data"
+            if apart:
+                with data.open("wb") as file:
+                    write_weights(model, file, data.name, source_folder)
+            temporary.write_bytes(model.SerializeToString())
+            if apart:
+                data.replace(target.parent / data.name)
+            temporary.replace(target)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise OptimizationError(f"{path}: cannot be written: {reason}; choose another file") from error
+    return path
+
+
+def _check_destination(path: Path) -> Path:
+    """Refuse what no file can be written to; return what ``path`` leads to (a link stays a link)."""
     try:
         is_folder, has_folder, target = path.is_dir(), path.parent.is_dir(), path.resolve()
     except (OSError, ValueError) as error:
@@ -143,30 +185,7 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Path:
         raise OptimizationError(f"{path}: there is no folder {path.parent}; create it first")
     if path.exists() and not path.is_file():
         raise OptimizationError(f"{path}: is a device or the like; give the name of an .onnx file")
-    shown, path = path, target  # a link stays a link: what it points to is replaced
-    large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _PROTOBUF_LIMIT - 2**24
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
-            if large:
-                data = Path(folder) / f"{path.name}.data"
-                stored = onnx.ModelProto()
-                stored.CopyFrom(model)
-                onnx.save(
-                    stored,
-                    temporary,
-                    save_as_external_data=True,
-                    location=data.name,
-                    size_threshold=_EXTERNAL_THRESHOLD,
-                )
-                data.replace(path.parent / data.name)
-            else:
-                temporary.write_bytes(model.SerializeToString())
-            temporary.replace(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise OptimizationError(f"{path}: cannot be written: {reason}; choose another file") from error
-    return shown
+    return target
 
 
 def refuse_same_file(source: Path, destination: Path) -> None:
@@ -237,49 +256,6 @@ def _is_text(content: bytes) -> bool:
         head = content[:1024].decode("ascii")
         return all(character.isprintable() or character in "\r\n\t" for character in head)
     return False
-
-
-def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    graphs = [model.graph]
-    nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            nodes.extend(graph.node)
-            yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
-            continue
-        for attribute in nodes.pop().attribute:
-            tensors = [attribute.t] if attribute.HasField("t") else []
-            yield from (t for t in [*tensors, *attribute.tensors] if t.data_location == onnx.TensorProto.EXTERNAL)
-            graphs.extend([attribute.g] if attribute.HasField("g") else [])
-            graphs.extend(attribute.graphs)
-
-
-def _check_external(tensor: onnx.TensorProto, model_path: Path) -> None:
-    where = f"{model_path}: tensor '{tensor.name}'"
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    if not location:
-        raise OptimizationError(f"{where} is external but names no file; export the model again")
-    folder = model_path.parent.resolve()
-    target = (folder / location).resolve()
-    if Path(location).is_absolute() or not target.is_relative_to(folder):
-        raise OptimizationError(
-            f"{where} has external data outside the model's folder ('{location}'); "
-            "move the data file beside the model and use its bare name"
-        )
-    if not target.is_file():
-        raise OptimizationError(
-            f"{where} needs the external data file '{location}', which is missing; copy it beside the model"
-        )
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
-    except ValueError:
-        offset = length = -1
-    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
-        raise OptimizationError(
-            f"{where} lies beyond the end of its external data file '{location}'; the file is truncated, copy it again"
-        )
 
 
 def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:

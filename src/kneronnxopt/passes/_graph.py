@@ -24,6 +24,7 @@ __all__ = [
     "opset_of",
     "remove_if_unused",
     "replace_node",
+    "share_constant",
     "sole_consumer",
     "static_shape",
     "string_attribute",
@@ -119,6 +120,16 @@ def new_constant(graph: ir.Graph, hint: str, array: np.ndarray[Any, Any]) -> ir.
     name = _free_name(graph, hint)
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def share_constant(graph: ir.Graph, hint: str, tensor: ir.TensorProtocol) -> ir.Value:
+    """Register an initializer with the data of ``tensor``, which are not copied, under a name of its own."""
+    name = _free_name(graph, hint)
+    shape = ir.Shape(tensor.shape.numpy())
+    view = ir.LazyTensor(lambda: tensor, dtype=tensor.dtype, shape=shape, name=name)
+    value = ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=view)
     graph.register_initializer(value)
     return value
 

@@ -7,7 +7,7 @@ import logging
 import onnx_ir as ir
 
 from kneronnxopt.passes._base import Pass
-from kneronnxopt.passes._graph import constant_tensor, int_attribute, is_op, new_constant
+from kneronnxopt.passes._graph import constant_tensor, int_attribute, is_op, share_constant
 
 __all__ = ["ConvertFloat16", "DuplicateSharedWeights"]
 
@@ -82,7 +82,7 @@ class DuplicateSharedWeights(Pass):
                 if added > _MAX_COPIED_BYTES:
                     logger.warning("weight '%s' stays shared: the copies would take over 1 GiB", value.name)
                     break
-                copy = new_constant(graph, f"{value.name}_copy", tensor.numpy())
+                copy = share_constant(graph, f"{value.name}_copy", tensor)
                 for node, index in members:
                     node.replace_input_with(index, copy)
                 modified = True
