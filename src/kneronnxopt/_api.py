@@ -108,7 +108,7 @@ def optimize(
         onnxsim=onnxsim,
         extra_passes=tuple(extra_passes),
     )
-    return optimize_model(
+    result, _ = optimize_model(
         model,
         options,
         overwrite_input_shapes=overwrite_input_shapes,
@@ -117,6 +117,7 @@ def optimize(
         target_opset=target_opset,
         output_path=output_path,
     )
+    return result
 
 
 def compare(first: onnx.ModelProto, second: onnx.ModelProto, *, seed: int = 0, tolerance: float = 1e-3) -> Comparison:

@@ -44,8 +44,8 @@ def optimize_model(
     skip_check: bool = False,
     target_opset: int | None = None,
     output_path: str | os.PathLike[str] | None = None,
-) -> onnx.ModelProto:
-    """Optimise a model; see ``kneronnxopt.optimize`` for the arguments."""
+) -> tuple[onnx.ModelProto, list[Stage]]:
+    """Optimise a model; see ``kneronnxopt.optimize`` for the arguments. Also return what each pass did."""
     from kneronnxopt.passes.shapes import parse_input_shapes
 
     original, folder = _as_model(model, keep_apart=output_path is not None)
@@ -61,10 +61,10 @@ def optimize_model(
     result, stages = _run_guarded(start, options, folder)
     checker = None if skip_check else _make_checker(original, options, folder)
     if checker is not None:
-        result = _checked(start, result, stages, options, checker, folder)
+        result, stages = _checked(start, result, stages, options, checker, folder)
     if output_path is not None:
         save_model(result, output_path, source_folder=folder)
-    return result
+    return result, stages
 
 
 @functools.cache
@@ -156,17 +156,17 @@ def _checked(
     options: Options,
     checker: Checker,
     folder: Path | None,
-) -> onnx.ModelProto:
+) -> tuple[onnx.ModelProto, list[Stage]]:
     """Return ``result`` if it computes what the original does; otherwise do without the pass at fault."""
     while not checker.agrees(_loaded(result, folder)):
         culprit = _find_culprit(start, stages, options, checker, folder)
         if culprit is None:
             logger.warning("no single pass explains a changed result; the model is returned as it was")
-            return _copied(start)
+            return _copied(start), []
         logger.warning("pass '%s' changes the result of this model and is left out; please report it", culprit)
         options = dataclasses.replace(options, skipped=options.skipped | {culprit})
         result, stages = _run_guarded(start, options, folder)
-    return result
+    return result, stages
 
 
 def _find_culprit(

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from kneronnxopt._api import optimize, pass_names
 from kneronnxopt._cli import report_error, run, start_logging
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.model_io import load_model, refuse_same_file
+from kneronnxopt.model_io import read_model, refuse_same_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx
+
+    from kneronnxopt.pipeline import Stage
 
 __all__ = ["main"]
 
@@ -50,19 +52,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Path(options.output) if options.output else path.with_name(f"{path.stem}_optimized.onnx")
     try:
         refuse_same_file(path, output)
-        model = load_model(path)
-        result = optimize(
-            model,
-            duplicate_shared_weights=options.duplicate_shared_weights,
-            overwrite_input_shapes=options.overwrite_input_shapes,
-            skipped_optimizers=options.skip,
-            output_path=output,
-            **{name: getattr(options, name) for name in _FLAGS},
-        )
+        before = read_model(path)
+        result, stages = _optimize(path, output, options)
     except OptimizationError as error:
         return report_error(parser.prog, path, error)
-    sys.stdout.write(f"{_operator_table(model, result)}\nwritten: {output}\n")
+    sys.stdout.write(f"{_operator_table(before, result)}\n\n{_pass_table(stages)}\n\nwritten: {output}\n")
     return 0
+
+
+def _optimize(path: Path, output: Path, arguments: argparse.Namespace) -> tuple[onnx.ModelProto, list[Stage]]:
+    from kneronnxopt._optimize import optimize_model
+    from kneronnxopt.pipeline import Options
+
+    flags = {name: getattr(arguments, name) for name in _FLAGS if name != "skip_check"}
+    return optimize_model(
+        path,
+        Options(duplicate_shared_weights=arguments.duplicate_shared_weights, **flags),
+        overwrite_input_shapes=arguments.overwrite_input_shapes,
+        skipped_optimizers=arguments.skip,
+        skip_check=arguments.skip_check,
+        output_path=output,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +112,19 @@ def _operator_table(before: onnx.ModelProto, after: onnx.ModelProto) -> str:
     width = max(len(op_type) for op_type, _, _ in rows)
     lines = [f"{'operator':<{width}}  before   after"]
     lines += [f"{op_type:<{width}}  {old:>6}  {new:>6}" for op_type, old, new in rows]
+    return "\n".join(lines)
+
+
+def _pass_table(stages: list[Stage]) -> str:
+    """List the passes that did something, the busiest first."""
+    rows: dict[str, tuple[int, float]] = {}
+    for stage in stages:
+        count, seconds = rows.get(stage.name, (0, 0.0))
+        rows[stage.name] = count + stage.count, seconds + stage.seconds
+    acted = sorted(((count, name, seconds) for name, (count, seconds) in rows.items() if count), reverse=True)
+    width = max((len(name) for _, name, _ in acted), default=4)
+    lines = [f"{'pass':<{width}}   times      ms"]
+    lines += [f"{name:<{width}}  {count:>6}  {seconds * 1e3:>6.1f}" for count, name, seconds in acted]
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-__all__ = ["Options", "Stage", "build_pipeline", "pass_names", "run_pipeline"]
+__all__ = ["Options", "Stage", "build_pipeline", "every_option", "pass_names", "run_pipeline"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,18 +134,25 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
     ]
 
 
-def pass_names() -> list[str]:
-    """Names of all passes that can be skipped, in pipeline order."""
-    everything = Options(
+def every_option() -> Options:
+    """Options with which every pass is in the pipeline."""
+    return Options(
+        clear_descriptions=True,
+        clear_shapes=True,
         opt_matmul=True,
         replace_avgpool_with_conv=True,
         replace_dilated_conv=True,
         defuse_gaps=True,
         fuse_bn=True,
         onnxsim=True,
+        input_shapes={"input": (1,)},
     )
+
+
+def pass_names() -> list[str]:
+    """Names of all passes that can be skipped, in pipeline order."""
     names: dict[str, None] = {}
-    for pass_ in build_pipeline(everything):
+    for pass_ in build_pipeline(every_option()):
         if isinstance(pass_, FixedPoint):
             names.update((node_pass.name, None) for node_pass in pass_.passes)
         elif isinstance(pass_, Simplify | MergeEqualNodes | DuplicateSharedWeights):
@@ -165,7 +172,8 @@ def run_pipeline(model: ir.Model, options: Options, source: onnx.ModelProto | No
         if result.modified and isinstance(pass_, OverwriteInputShapes | ConvertFloat16 | ForgetNegativeDimensions):
             _forget_source(pipeline)
         if isinstance(pass_, FixedPoint):
-            stages += [Stage(name, count, 0.0) for name, count in pass_.counts.items()]
+            stages += [Stage(name, count, pass_.seconds[name]) for name, count in pass_.counts.items()]
+            continue
         name = pass_.name if isinstance(pass_, Pass) else type(pass_).__name__
         stages.append(Stage(name, int(result.modified), seconds))
         logger.debug("%s: %s, %.3f s", name, "changed the graph" if result.modified else "nothing to do", seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import time
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -45,7 +46,7 @@ class NodePass(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Try ``rewrite`` at every node, once."""
-        return ir.passes.PassResult(model, modified=bool(sum(_sweep(model, [self]).values())))
+        return ir.passes.PassResult(model, modified=bool(_sweep(model, [self], {})))
 
 
 class FixedPoint(Pass):
@@ -70,13 +71,14 @@ class FixedPoint(Pass):
         self.passes = passes
         self.refresh = refresh
         self.counts: dict[str, int] = {}
+        self.seconds: dict[str, float] = {}
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Sweep until neither a sweep nor the refreshing pass changes anything."""
-        self.counts = {}
+        self.counts, self.seconds = {}, {}
         refreshed = False
         for _ in range(self.MAX_SWEEPS):
-            counts = _sweep(model, self.passes)
+            counts = _sweep(model, self.passes, self.seconds)
             for name, count in counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count
             if not counts:
@@ -88,8 +90,8 @@ class FixedPoint(Pass):
         return ir.passes.PassResult(model, modified=bool(self.counts) or refreshed)
 
 
-def _sweep(model: ir.Model, passes: list[NodePass]) -> dict[str, int]:
-    """Visit each node of the main graph once; return how often each pass changed something."""
+def _sweep(model: ir.Model, passes: list[NodePass], seconds: dict[str, float]) -> dict[str, int]:
+    """Visit each node of the main graph once; return how often each pass changed something, add up their times."""
     by_type: dict[str, list[NodePass]] = {}
     for pass_ in passes:
         for op_type in pass_.op_types:
@@ -103,6 +105,8 @@ def _sweep(model: ir.Model, passes: list[NodePass]) -> dict[str, int]:
         for pass_ in candidates.get(node.op_type, anywhere):
             if node.graph is None:  # removed by the pass before
                 break
+            start = time.perf_counter()
             if pass_.rewrite(node):
                 counts[pass_.name] = counts.get(pass_.name, 0) + 1
+            seconds[pass_.name] = seconds.get(pass_.name, 0.0) + time.perf_counter() - start
     return counts

@@ -1,0 +1,35 @@
+"""Generated pages are up to date, and what the pages show runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from graphs import model, operators
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_page_of_passes_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("generate_passes", DOCS / "generate_passes.py")
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    assert (DOCS / "passes.md").read_text("utf-8") == generator.page(), "run python docs/generate_passes.py"
+
+
+def test_every_pass_is_described():
+    import kneronnxopt
+
+    page = (DOCS / "passes.md").read_text("utf-8")
+    for name in kneronnxopt.pass_names():
+        section = re.search(rf"^## {name}( \*)?$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        assert section is not None, name
+        assert len(section[2]) > 60, f"{name} has no description"
+
+
+def test_example_pass_runs():
+    code = re.search(r"```python\n(.*?)```", (DOCS / "write_a_pass.md").read_text("utf-8"), re.DOTALL)[1]
+    names = {"model": model("g (float[2] x) => (float[2] y) { a = Neg(x) b = Neg(a) y = Relu(b) }")}
+    exec(compile(code, "write_a_pass.md", "exec"), names)
+    assert operators(names["result"]) == {"Relu": 1}
