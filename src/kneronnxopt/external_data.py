@@ -76,7 +76,7 @@ def check_external(tensor: onnx.TensorProto, model_path: Path) -> None:
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of all initializers of the main graph, wherever they are."""
+    """Bytes of all initializers of the main graph, names included, wherever they are."""
     return sum(_length(tensor) for tensor in model.graph.initializer)
 
 
@@ -96,15 +96,16 @@ def write_weights(model: onnx.ModelProto, data: BinaryIO, location: str, source_
     """
     for tensor in model.graph.initializer:
         external = tensor.data_location == onnx.TensorProto.EXTERNAL
-        if not external and (not tensor.HasField("raw_data") or len(tensor.raw_data) <= EXTERNAL_THRESHOLD):
+        if not external and (not tensor.HasField("raw_data") or tensor.ByteSize() <= EXTERNAL_THRESHOLD):
             continue
         data.write(bytes(-data.tell() % _PAGE))
-        offset, length = data.tell(), _length(tensor)
+        offset = data.tell()
         if external:
             assert source_folder is not None
-            _copy_range(tensor, source_folder, data, length)
+            _copy_range(tensor, source_folder, data, _length(tensor))
         else:
             data.write(tensor.raw_data)
+        length = data.tell() - offset
         tensor.ClearField("raw_data")
         del tensor.external_data[:]
         tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -113,8 +114,6 @@ def write_weights(model: onnx.ModelProto, data: BinaryIO, location: str, source_
 
 
 def _length(tensor: onnx.TensorProto) -> int:
-    if tensor.HasField("raw_data"):
-        return len(tensor.raw_data)
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return tensor.ByteSize()
     entries = {entry.key: entry.value for entry in tensor.external_data}

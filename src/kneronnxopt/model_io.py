@@ -273,11 +273,20 @@ def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:
         _check_typed_data(tensor, where)
         return
     expected = (math.prod(tensor.dims) * item_bits + 7) // 8
-    if len(tensor.raw_data) != expected:
+    if not _has_raw_size(tensor, expected):
         raise OptimizationError(
             f"{where} has {len(tensor.raw_data)} bytes of data, but its shape {list(tensor.dims)} needs "
             f"{expected}; the file is damaged, export it again"
         )
+
+
+def _has_raw_size(tensor: onnx.TensorProto, size: int) -> bool:
+    """Whether there are so many bytes of raw data. Reading them would copy them, so it is done in doubt only."""
+    rest = onnx.TensorProto(
+        name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, doc_string=tensor.doc_string or None
+    )
+    length_bytes = max(1, (size.bit_length() + 6) // 7)  # a varint holds seven bits a byte
+    return bool(tensor.ByteSize() == rest.ByteSize() + 1 + length_bytes + size or len(tensor.raw_data) == size)
 
 
 def _check_typed_data(tensor: onnx.TensorProto, where: str) -> None:
