@@ -115,7 +115,7 @@ def write_weights(model: onnx.ModelProto, data: BinaryIO, location: str, source_
 
 def _length(tensor: onnx.TensorProto) -> int:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return tensor.ByteSize()
+        return int(tensor.ByteSize())
     entries = {entry.key: entry.value for entry in tensor.external_data}
     bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
     return int(entries.get("length", 0)) or int(math.prod(tensor.dims) * bits // 8)

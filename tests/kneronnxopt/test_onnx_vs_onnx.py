@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
@@ -68,7 +69,7 @@ def test_tolerance_decides(files):
 
 
 def test_seed_changes_the_inputs(files, capsys):
-    # Equal for negative values only: the number depends on the input.
+    # Relu and Elu differ for negative values only, so the difference depends on the inputs.
     paths = files(
         model("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"),
         model("g (float[1,8] x) => (float[1,8] y) { y = Elu(x) }"),
@@ -152,6 +153,7 @@ def divide(divisor: int) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors give a result")
 def test_a_model_that_ends_its_process_does_not_end_this_one(files, capsys):
     assert main(files(divide(2), divide(-1))) == 2
     assert "ends the process" in capsys.readouterr().err
@@ -171,7 +173,8 @@ def test_a_model_that_never_ends_is_given_up(files, capsys, monkeypatch):
 
 
 def test_models_in_a_process_of_their_own_use_seed_and_tolerance(files, capsys):
-    text = "g (float[1,8] x, int64[1] a, int64[1] b) => (float[1,8] y, int64[1] z) { y = OP(x) c = Max(b, one) z = Div(a, c) }"
+    text = """g (float[1,8] x, int64[1] a, int64[1] b) => (float[1,8] y, int64[1] z) {
+        y = OP(x) c = Max(b, one) z = Div(a, c) }"""
     paths = files(*(model(text.replace("OP", op), one=[1]) for op in ("Relu", "Elu")))
     printed = []
     for seed in ("1", "2"):
