@@ -83,9 +83,8 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         nodes = [len(onnx.load(p, load_external_data=False).graph.node) for p in (path, output)]
         print(f"{size / 1e9:.2f} GB of weights, {nodes[0]} nodes before and {nodes[1]} after")
-        print(
-            f"optimised in {seconds:.1f} s, copying the weights takes {min(copies):.1f} s: ratio {seconds / min(copies):.2f}"
-        )
+        ratio = seconds / min(copies)
+        print(f"optimised in {seconds:.1f} s, copying the weights takes {min(copies):.1f} s: ratio {ratio:.2f}")
         print(f"peak memory {peak:.2f} GiB")
 
 

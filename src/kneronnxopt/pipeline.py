@@ -19,16 +19,33 @@ from kneronnxopt.passes.eliminate_no_op import (
     EliminateNopPool,
     EliminateNopShape,
 )
+from kneronnxopt.passes.expand_einsum import ExpandEinsum
+from kneronnxopt.passes.expand_recurrent import ExpandRecurrent
 from kneronnxopt.passes.fold_constants import FoldConstants, FoldShape
 from kneronnxopt.passes.fuse_batch_norm import FuseBatchNormIntoConv, FuseBatchNormIntoGemm
 from kneronnxopt.passes.fuse_bias import FuseAddIntoConv, FuseMatMulAddIntoGemm
+from kneronnxopt.passes.fuse_casts import FuseConsecutiveCasts
+from kneronnxopt.passes.fuse_clips import FuseConsecutiveClips
+from kneronnxopt.passes.fuse_concats import FuseConsecutiveConcats, ReplaceConcatWithPad
+from kneronnxopt.passes.fuse_constant_arithmetic import FuseConstantArithmetic, FuseScaleIntoMatMul
+from kneronnxopt.passes.fuse_focus import FuseFocusIntoConv
+from kneronnxopt.passes.fuse_gemms import FuseConsecutiveGemms
+from kneronnxopt.passes.fuse_pads import FuseConsecutivePads
 from kneronnxopt.passes.fuse_qkv import FuseQkv
+from kneronnxopt.passes.fuse_reduce_means import FuseConsecutiveReduceMeans, ReduceMeanBeforeTranspose
 from kneronnxopt.passes.fuse_shape_chains import FuseConsecutiveReshapes, FuseConsecutiveTransposes
+from kneronnxopt.passes.fuse_slices import FuseConsecutiveSlices
+from kneronnxopt.passes.fuse_transpose_into_gemm import FuseTransposeIntoGemm, FuseTransposeIntoWeight
 from kneronnxopt.passes.global_average_pool import AveragePoolToGlobal, ReduceMeanToGlobal
 from kneronnxopt.passes.infer_node import InferNode
 from kneronnxopt.passes.lift_constants import LiftConstants
 from kneronnxopt.passes.merge_equal_nodes import MergeEqualNodes
 from kneronnxopt.passes.opt_matmul import OptimizeMatMul
+from kneronnxopt.passes.push_transpose import PushTranspose
+from kneronnxopt.passes.recognise_depth_to_space import RecogniseDepthToSpace
+from kneronnxopt.passes.recognise_gelu import RecogniseGelu
+from kneronnxopt.passes.recognise_hard_swish import RecogniseHardSigmoid, RecogniseHardSwish
+from kneronnxopt.passes.recognise_layer_norm import RecogniseLayerNormalization
 from kneronnxopt.passes.replace_average_pool import (
     GAP_AREA_LIMIT,
     DefuseGlobalAveragePool,
@@ -36,6 +53,10 @@ from kneronnxopt.passes.replace_average_pool import (
 )
 from kneronnxopt.passes.replace_cast_like import ReplaceCastLike
 from kneronnxopt.passes.replace_dilated_conv import ReplaceDilatedConv
+from kneronnxopt.passes.replace_gather import ReplaceGather
+from kneronnxopt.passes.replace_reshapes import EliminateExpandBeforeBroadcast, ReplaceWithReshape
+from kneronnxopt.passes.replace_split import ReplaceSplit
+from kneronnxopt.passes.replace_sum import ReplaceSum
 from kneronnxopt.passes.shapes import (
     ClearShapes,
     DeclareOutputRanks,
@@ -44,6 +65,7 @@ from kneronnxopt.passes.shapes import (
     OverwriteInputShapes,
 )
 from kneronnxopt.passes.simplify import Simplify
+from kneronnxopt.passes.transpose_to_reshape import TransposeToReshape
 from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
 
 if TYPE_CHECKING:
@@ -110,6 +132,8 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
                     InferNode(),
                     *_folding(),
                     *_cleaning(),
+                    *_recognising(),
+                    *_decomposing(),
                     *_fusing(options),
                     *_on_request(options),
                     *(pass_ for pass_ in options.extra_passes if isinstance(pass_, NodePass)),
@@ -204,16 +228,54 @@ def _cleaning() -> list[NodePass]:
     ]
 
 
+def _recognising() -> list[NodePass]:
+    return [
+        RecogniseLayerNormalization(),
+        RecogniseHardSigmoid(),
+        RecogniseHardSwish(),
+        RecogniseGelu(),
+        RecogniseDepthToSpace(),
+    ]
+
+
+def _decomposing() -> list[NodePass]:
+    return [
+        ExpandRecurrent(),
+        ExpandEinsum(),
+        ReplaceSum(),
+        ReplaceSplit(),
+        ReplaceGather(),
+        ReplaceWithReshape(),
+        EliminateExpandBeforeBroadcast(),
+        ReplaceConcatWithPad(),
+    ]
+
+
 def _fusing(options: Options) -> list[NodePass]:
     return [
         FuseConsecutiveTransposes(),
         FuseConsecutiveReshapes(),
+        FuseConsecutiveCasts(),
+        FuseConsecutiveClips(),
+        FuseConsecutiveConcats(),
+        FuseConsecutivePads(),
+        FuseConsecutiveReduceMeans(),
+        FuseConsecutiveSlices(),
+        FuseFocusIntoConv(),
         *([FuseBatchNormIntoConv()] if options.fuse_bn else []),
         FuseAddIntoConv(),
         *([] if options.skip_fuse_qkv else [FuseQkv()]),
         FuseMatMulAddIntoGemm(),
         FuseBatchNormIntoGemm(),
+        FuseConsecutiveGemms(),
+        FuseConstantArithmetic(),
+        FuseScaleIntoMatMul(),
+        FuseTransposeIntoWeight(),
+        FuseTransposeIntoGemm(),
+        PushTranspose(),
+        TransposeToReshape(),
         AveragePoolToGlobal(),
+        ReduceMeanBeforeTranspose(),
         ReduceMeanToGlobal(area_limit=GAP_AREA_LIMIT if options.defuse_gaps else None),
     ]
 

@@ -16,6 +16,7 @@ __all__ = [
     "constant_tensor",
     "dtype_of",
     "float_attribute",
+    "free_name",
     "int_attribute",
     "ints_attribute",
     "is_op",
@@ -117,7 +118,7 @@ def ints_attribute(node: ir.Node, name: str, default: Sequence[int] | None = Non
 
 def new_constant(graph: ir.Graph, hint: str, array: np.ndarray[Any, Any]) -> ir.Value:
     """Register ``array`` as an initializer under a name that starts with ``hint`` and is not taken."""
-    name = _free_name(graph, hint)
+    name = free_name(graph, hint)
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
@@ -126,7 +127,7 @@ def new_constant(graph: ir.Graph, hint: str, array: np.ndarray[Any, Any]) -> ir.
 
 def share_constant(graph: ir.Graph, hint: str, tensor: ir.TensorProtocol) -> ir.Value:
     """Register an initializer with the data of ``tensor``, which are not copied, under a name of its own."""
-    name = _free_name(graph, hint)
+    name = free_name(graph, hint)
     shape = ir.Shape(tensor.shape.numpy())
     view = ir.LazyTensor(lambda: tensor, dtype=tensor.dtype, shape=shape, name=name)
     value = ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=view)
@@ -147,7 +148,7 @@ def new_node(
     """Insert a node with one new output before ``before``; return the output."""
     graph = before.graph
     assert isinstance(graph, ir.Graph)
-    name = _free_name(graph, hint)
+    name = free_name(graph, hint)
     output = ir.Value(
         name=name,
         shape=None if shape is None else ir.Shape(shape),
@@ -219,7 +220,8 @@ def remove_if_unused(node: ir.Node) -> bool:
     return True
 
 
-def _free_name(graph: ir.Graph, hint: str) -> str:
+def free_name(graph: ir.Graph, hint: str) -> str:
+    """Reserve a name that starts with ``hint`` and that nothing in the graph has."""
     taken = graph.meta.get("kneronnxopt.names")
     if taken is None:
         taken = {value.name for value in graph.inputs} | set(graph.initializers)
