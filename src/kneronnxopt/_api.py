@@ -33,6 +33,7 @@ def optimize(
     *,
     fuse_bn: bool = False,
     onnxsim: bool = False,
+    replace_split: bool = False,
     target_opset: int | None = None,
     output_path: str | os.PathLike[str] | None = None,
     extra_passes: Sequence[Pass] = (),
@@ -71,6 +72,9 @@ def optimize(
         Fuse BatchNormalization into Conv (off by default, as documented; keyword of ours).
     onnxsim : bool
         Run onnx-simplifier's passes as well, without its constant folding (keyword of ours). Our own do the same.
+    replace_split : bool
+        Turn Split into Slices; only KL730 has Split, and for the others ``evaluate`` counts it as Slices anyway
+        (keyword of ours).
     target_opset : int, optional
         Convert to this opset first (keyword of ours).
     output_path : path, optional
@@ -106,6 +110,7 @@ def optimize(
         defuse_gaps=defuse_gaps,
         fuse_bn=fuse_bn,
         onnxsim=onnxsim,
+        replace_split=replace_split,
         extra_passes=tuple(extra_passes),
     )
     result, _ = optimize_model(

@@ -97,6 +97,7 @@ class Options:
     defuse_gaps: bool = False
     fuse_bn: bool = False
     onnxsim: bool = False
+    replace_split: bool = False
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
     extra_passes: tuple[Pass, ...] = ()
@@ -133,7 +134,7 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
                     *_folding(),
                     *_cleaning(),
                     *_recognising(),
-                    *_decomposing(),
+                    *_decomposing(options),
                     *_fusing(options),
                     *_on_request(options),
                     *(pass_ for pass_ in options.extra_passes if isinstance(pass_, NodePass)),
@@ -169,6 +170,7 @@ def every_option() -> Options:
         defuse_gaps=True,
         fuse_bn=True,
         onnxsim=True,
+        replace_split=True,
         input_shapes={"input": (1,)},
     )
 
@@ -238,12 +240,12 @@ def _recognising() -> list[NodePass]:
     ]
 
 
-def _decomposing() -> list[NodePass]:
+def _decomposing(options: Options) -> list[NodePass]:
     return [
         ExpandRecurrent(),
         ExpandEinsum(),
         ReplaceSum(),
-        ReplaceSplit(),
+        *([ReplaceSplit()] if options.replace_split else []),
         ReplaceGather(),
         ReplaceWithReshape(),
         EliminateExpandBeforeBroadcast(),

@@ -72,7 +72,7 @@ def as_single(model: onnx.ModelProto) -> onnx.ModelProto:
 def most_nodes(model: onnx.ModelProto) -> float:
     """How many nodes a result may have: no more than before, but for the decompositions that are documented.
 
-    A mean without keepdims may become GlobalAveragePool and Reshape, a Split one Slice for each output.
+    A mean without keepdims may become GlobalAveragePool and Reshape.
     """
     count = len(model.graph.node)
     for node in model.graph.node:
@@ -80,8 +80,6 @@ def most_nodes(model: onnx.ModelProto) -> float:
             return math.inf
         if node.op_type == "ReduceMean":
             count += any(attribute.name == "keepdims" and attribute.i == 0 for attribute in node.attribute)
-        if node.op_type == "Split":
-            count += len(node.output) - 1
     return count
 
 

@@ -175,7 +175,7 @@ def test_gather(opset, axis, negative, data):
         opset,
         i=indices,
     )
-    counts, acted, _ = rewritten(original, ReplaceGather(), tolerance=0.0)
+    counts, acted, _ = rewritten(original, ReplaceGather(single_index=True), tolerance=0.0)
     assert acted == ({"replace_gather": 1} if neighbours else {})
     whole = indices.size == size
     if neighbours:
@@ -201,12 +201,12 @@ def test_gather(opset, axis, negative, data):
 )
 def test_gather_that_stays(text, indices):
     original = model(text, **({} if indices is None else {"i": indices}))
-    assert run_alone(original, ReplaceGather())[1] == {}
+    assert run_alone(original, ReplaceGather(single_index=True))[1] == {}
 
 
 def test_gather_between_input_and_output_stays():
     original = model("g (float[3,4] x) => (float[3,4] y) { y = Gather(x, i) }", i=[0, 1, 2])
-    assert rewritten(original, ReplaceGather())[0] == {"Gather": 1}
+    assert rewritten(original, ReplaceGather(single_index=True))[0] == {"Gather": 1}
 
 
 # --- Split -------------------------------------------------------------------------------------------
@@ -460,7 +460,13 @@ def test_all_forms_together_come_to_rest(caplog):
         all=[-1],
     )
     passes = [
-        *(EliminateExpandBeforeBroadcast(), ReplaceWithReshape(), ReplaceGather(), ReplaceSplit(), ReplaceSum()),
+        *(
+            EliminateExpandBeforeBroadcast(),
+            ReplaceWithReshape(),
+            ReplaceGather(single_index=True),
+            ReplaceSplit(),
+            ReplaceSum(),
+        ),
         *(FuseFocusIntoConv(), ReplaceConcatWithPad()),
     ]
     counts = rewritten(original, *passes)[0]

@@ -28,7 +28,7 @@ def test_it_optimises():
 def test_arguments_reach_the_optimizer():
     original = model("g (float[3,6,4] x) => (float[3,6,5] y) { y = MatMul(x, w) }", w=weight(3, 4, 5))
     assert operators(ktc.onnx_optimizer.onnx2onnx_flow(original, True))["MatMul"] == 3
-    shared = model("g (float[2] x) => (float[2] y) { a = Add(x, w) y = Add(a, w) }", w=weight(2))
+    shared = model("g (float[2] x) => (float[2] y) { a = Add(x, w) b = Relu(a) y = Add(b, w) }", w=weight(2))
     assert len(ktc.onnx_optimizer.onnx2onnx_flow(shared).graph.initializer) == 1
     assert len(ktc.onnx_optimizer.onnx2onnx_flow(shared, duplicate_shared_weights=True).graph.initializer) == 2
 

@@ -24,15 +24,24 @@ __all__ = ["ReplaceGather"]
 class ReplaceGather(NodePass):
     """x -> Gather(i, i + 1, ..., j) -> y   becomes   x -> Slice(i : j + 1) (-> Reshape) -> y.
 
-    1. One index as a scalar: Slice, and a Reshape that drops the axis.
+    1. One index as a scalar: Slice, and a Reshape that drops the axis, if asked for. Every chip has Gather with a
+       single index, but KL520 has neither Slice nor Reshape.
     2. A row of indices, each one above the last: Slice.
     3. The indices cover the whole axis in order: nothing is left, or the Reshape if they form a table.
     4. Stays: indices that are computed, out of order, apart, out of range or none; a constant x; the arithmetic
        of shapes (a scalar result); shapes that are not static.
+
+    Parameters
+    ----------
+    single_index : bool
+        Whether case 1 acts.
     """
 
     name = "replace_gather"
     op_types = ("Gather",)
+
+    def __init__(self, *, single_index: bool = False) -> None:
+        self.single_index = single_index
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one Gather."""
@@ -52,6 +61,8 @@ class ReplaceGather(NodePass):
             return True
         graph, name = node.graph, node.outputs[0].name
         assert isinstance(graph, ir.Graph)
+        if not whole and not self.single_index:
+            return False
         if not whole:  # case 1
             source = insert_slice(node, source, {axis: span}, hint=f"{name}_slice")
         target = new_constant(graph, f"{name}_shape", np.array(result, dtype=np.int64))
