@@ -59,7 +59,7 @@ from kneronnxopt.passes.replace_split import ReplaceSplit
 from kneronnxopt.passes.replace_sum import ReplaceSum
 from kneronnxopt.passes.shapes import (
     ClearShapes,
-    DeclareOutputRanks,
+    DeclareOutputShapes,
     ForgetNegativeDimensions,
     InferShapes,
     OverwriteInputShapes,
@@ -155,7 +155,7 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
         *([ClearDescriptions()] if options.clear_descriptions else []),
         common.TopologicalSortPass(),
         InferShapes(),
-        DeclareOutputRanks(),
+        DeclareOutputShapes(),
     ]
 
 

@@ -296,3 +296,19 @@ def test_bad_arguments_are_refused_with_our_own_error(arguments, tmp_path, monke
 def test_dynamic_dimensions_stay_dynamic_everywhere():
     original = model("g (float[N,3] x) => (float[N,3] y) { a = Relu(x) y = Neg(a) }")
     assert shapes(kneronnxopt.optimize(original))["a"][0] == "N"
+
+
+def test_clear_shapes_keeps_what_was_declared_where_inference_finds_nothing():
+    original = model("g (float[4,4] x, int64[1] a) => (float[4,2] y) { y = Slice(x, s, e, a) }", s=[0], e=[2])
+    assert shapes(kneronnxopt.optimize(original, clear_shapes=True, skip_check=True))["y"] == (4, 2)
+
+
+def test_subgraphs_stay_valid_without_their_shapes():
+    result = kneronnxopt.optimize(branches("1,3"), clear_shapes=True)
+    onnx.checker.check_model(result, full_check=True)
+
+
+def test_declared_shape_is_trusted_where_onnx_infers_wrongly():
+    # Broadcasting of a label over an extent of 1: onnx takes the extent of the first operand.
+    original = model('g (float[1,3] x, float[4,3,2] z) => (float[3,2] y) { y = Einsum<equation="bi,bij->ij">(x, z) }')
+    assert kneronnxopt.compare(original, kneronnxopt.optimize(original)).equal

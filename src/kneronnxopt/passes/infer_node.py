@@ -21,8 +21,8 @@ __all__ = ["InferNode"]
 logger = logging.getLogger(__name__)
 
 _SEEN = "kneronnxopt.inferred_from"
-#: Their outputs depend on graphs or sequences, which onnx infers for whole models only.
-_LEFT_TO_WHOLE_MODELS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+#: Their outputs depend on graphs or sequences, which onnx infers for whole models only; or it infers them wrongly.
+_LEFT_TO_WHOLE_MODELS = frozenset({"Einsum", "STFT", "If", "Loop", "Scan", "SequenceMap"})
 
 
 class InferNode(NodePass):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClearShapes",
-    "DeclareOutputRanks",
+    "DeclareOutputShapes",
     "ForgetNegativeDimensions",
     "InferShapes",
     "OverwriteInputShapes",
@@ -28,7 +28,9 @@ __all__ = [
     "parse_input_shapes",
 ]
 
-_DECLARED_RANKS = "kneronnxopt.declared_ranks"
+_DECLARED = "kneronnxopt.declared_shapes"
+#: Operators whose shape onnx infers wrongly in places (1.23: STFT with a constant step, Einsum that broadcasts).
+_MISJUDGED = ("Einsum", "STFT")
 #: Elements of a shape that may be propagated.
 _MAX_SHAPE_DATA = 2**14
 
@@ -40,7 +42,7 @@ class ClearShapes(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Drop the shapes."""
-        return ir.passes.PassResult(model, modified=_forget_shapes(model))
+        return ir.passes.PassResult(model, modified=_forget_shapes(model, ranks_only=False))
 
 
 class ForgetNegativeDimensions(Pass):
@@ -100,7 +102,7 @@ class OverwriteInputShapes(Pass):
                 value.shape = ir.Shape(dims)
                 modified = True
         if modified:
-            _forget_shapes(model)
+            _forget_shapes(model, ranks_only=True)
         return ir.passes.PassResult(model, modified=modified)
 
 
@@ -155,6 +157,8 @@ class InferShapes(Pass):
         modified = False
         for value in values:
             info = found.get(value.name or "")
+            if value.shape is not None and is_op(value.producer(), *_MISJUDGED):
+                continue
             if info is not None and info.type.HasField("tensor_type"):
                 modified |= merge_type(value, info.type.tensor_type)
         for node in model.graph:
@@ -162,20 +166,28 @@ class InferShapes(Pass):
         return ir.passes.PassResult(model, modified=modified)
 
 
-class DeclareOutputRanks(Pass):
-    """An output whose forgotten shape could not be inferred gets back its rank, with unknown dimensions.
+class DeclareOutputShapes(Pass):
+    """An output whose forgotten shape could not be inferred, or not in full, gets back what was declared.
 
     A graph output without any shape is not valid ONNX.
     """
 
-    name = "declare_output_ranks"
+    name = "declare_output_shapes"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Restore ranks."""
-        ranks, modified = model.graph.meta.get(_DECLARED_RANKS, {}), False
+        """Restore what is missing."""
+        declared: dict[str | None, ir.Shape] = model.graph.meta.get(_DECLARED, {})
+        modified = False
         for value in model.graph.outputs:
-            if value.shape is None and value.name in ranks:
-                value.shape = ir.Shape([None] * ranks[value.name])
+            shape = declared.get(value.name)
+            if shape is None:
+                continue
+            found = list(value.shape) if value.shape is not None else [None] * len(shape)
+            if len(found) != len(shape):
+                continue
+            merged = [old if _is_unknown(new) else new for new, old in zip(found, shape, strict=True)]
+            if value.shape is None or ir.Shape(merged) != value.shape:
+                value.shape = ir.Shape(merged)
                 modified = True
         return ir.passes.PassResult(model, modified=modified)
 
@@ -266,19 +278,30 @@ def is_complete(value: ir.Value) -> bool:
     return value.type is not None and value.shape is not None and value.shape.is_static()
 
 
-def _forget_shapes(model: ir.Model) -> bool:
-    """Drop every shape but those of inputs; remember the ranks of outputs. Return whether there was one."""
-    model.graph.meta[_DECLARED_RANKS] = {
-        value.name: len(value.shape) for value in model.graph.outputs if value.shape is not None
+def _forget_shapes(model: ir.Model, *, ranks_only: bool) -> bool:
+    """Drop every shape but those of inputs; remember those of outputs. Return whether there was one.
+
+    With ``ranks_only`` the remembered dimensions are unknown: they followed from inputs that have changed.
+    """
+    model.graph.meta[_DECLARED] = {
+        value.name: ir.Shape([None] * len(value.shape)) if ranks_only else value.shape
+        for value in model.graph.outputs
+        if value.shape is not None
     }
     modified = False
     for graph in model.graphs():
+        outputs = set(graph.outputs)
         for value in _inferable_values(graph):
             modified |= value.shape is not None
-            value.shape = None
-            if graph is not model.graph:
-                value.type = None  # the outputs of a subgraph may go without a type, but not without a shape alone
+            if graph is not model.graph and value in outputs and value.shape is not None:
+                value.shape = ir.Shape([None] * len(value.shape))  # it needs some shape to be valid
+            else:
+                value.shape = None
     return modified
+
+
+def _is_unknown(dim: object) -> bool:
+    return dim is None or (isinstance(dim, ir.SymbolicDim) and dim.value is None)
 
 
 def merge_type(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
