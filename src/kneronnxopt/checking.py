@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Checker", "compare_safely", "default_tolerance", "main", "make_checker"]
+__all__ = ["Checker", "compare_safely", "default_tolerance", "main", "make_checker", "may_do_harm"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def compare_safely(
         if not is_checkable(model):
             raise OptimizationError(f"the {ordinal} model is too large to be run from memory (2 GiB of weights)")
     tolerance = default_tolerance(first, second) if tolerance is None else tolerance
-    run = _compare_apart if _may_do_harm(first) or _may_do_harm(second) else compare
+    run = _compare_apart if may_do_harm(first) or may_do_harm(second) else compare
     return run(first, second, seed=seed, tolerance=tolerance)
 
 
@@ -162,7 +162,7 @@ def make_checker(original: onnx.ModelProto) -> Checker | None:
         logger.warning("the model is too large to be run for the check; it is not checked")
         return None
     try:
-        return _ApartChecker(original) if _may_do_harm(original) else _HereChecker(original)
+        return _ApartChecker(original) if may_do_harm(original) else _HereChecker(original)
     except OptimizationError as error:
         _refuse_inconsistent(original, error)
         logger.warning("the result is not checked: %s", error)
@@ -194,7 +194,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _may_do_harm(model: onnx.ModelProto) -> bool:
+def may_do_harm(model: onnx.ModelProto) -> bool:
     """Whether running the model could hang, or end the process by an integer division."""
     divisors: set[str] = set()
     pending = [*model.graph.node, *(node for function in model.functions for node in function.node)]

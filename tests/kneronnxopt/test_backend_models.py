@@ -10,6 +10,7 @@ import pytest
 
 import kneronnxopt
 from graphs import refines
+from kneronnxopt.checking import may_do_harm
 from kneronnxopt.verify import difference_of, random_inputs, run_model
 
 OPTIONS = [
@@ -41,6 +42,8 @@ def corpus() -> list[tuple[str, onnx.ModelProto]]:
 def test_backend_models_keep_their_results(part):
     compared = 0
     for name, original in corpus()[part::SLICES]:
+        if may_do_harm(original):
+            continue  # onnxruntime 1.20 ends the process on an integer division by zero
         try:
             feeds = random_inputs(original)
             expected = run_model(original, feeds)
