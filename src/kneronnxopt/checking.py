@@ -28,6 +28,7 @@ from kneronnxopt.verify import (
     random_inputs,
     run_model,
 )
+from kneronnxopt.walk import all_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,16 +198,11 @@ def main(arguments: list[str]) -> int:
 def may_do_harm(model: onnx.ModelProto) -> bool:
     """Whether running the model could hang, or end the process by an integer division."""
     divisors: set[str] = set()
-    pending = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    while pending:
-        node = pending.pop()
+    for node in all_nodes(model):
         if node.op_type in _ENDLESS:
             return True
         if node.op_type in _TRAPPING:
             divisors.update(node.input[1:2])
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                pending.extend(graph.node)
     divisors -= _harmless_constants(model)
     return bool(divisors) and bool(divisors - _float_values(model))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx
 
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.walk import all_graphs, all_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,20 +26,12 @@ _PAGE = 4096
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor whose data lie in another file, in subgraphs and functions too."""
-    graphs = [model.graph]
-    nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            nodes.extend(graph.node)
-            yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
-            continue
-        for attribute in nodes.pop().attribute:
-            tensors = [attribute.t] if attribute.HasField("t") else []
-            yield from (t for t in [*tensors, *attribute.tensors] if t.data_location == onnx.TensorProto.EXTERNAL)
-            graphs.extend([attribute.g] if attribute.HasField("g") else [])
-            graphs.extend(attribute.graphs)
+    """Return every tensor whose data lie in another file, in subgraphs and functions too."""
+    tensors = [tensor for graph in all_graphs(model) for tensor in graph.initializer]
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+    return (tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
 def check_external(tensor: onnx.TensorProto, model_path: Path) -> None:

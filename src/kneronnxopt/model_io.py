@@ -16,6 +16,7 @@ from kneronnxopt._text import first_line, one_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.external_data import check_external, external_tensors, weight_bytes, write_weights
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
+from kneronnxopt.walk import all_graphs, all_nodes, subgraphs
 
 if TYPE_CHECKING:
     import os
@@ -202,21 +203,10 @@ def refuse_same_file(source: Path, destination: Path) -> None:
 
 def has_sparse_tensors(model: onnx.ModelProto) -> bool:
     """Whether the model holds a sparse initializer or constant anywhere."""
-    graphs = [model.graph]
-    nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            if graph.sparse_initializer:
-                return True
-            nodes.extend(graph.node)
-            continue
-        for attribute in nodes.pop().attribute:
-            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-                return True
-            graphs.extend([attribute.g] if attribute.HasField("g") else [])
-            graphs.extend(attribute.graphs)
-    return False
+    attributes = (attribute for node in all_nodes(model) for attribute in node.attribute)
+    return any(graph.sparse_initializer for graph in all_graphs(model)) or any(
+        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
+    )
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -319,9 +309,7 @@ def _expanded_nodes(nodes: Iterable[onnx.NodeProto], counts: Mapping[tuple[str, 
     total = 0
     for node in nodes:
         total += counts.get((node.domain, node.op_type), 1)
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                total += _expanded_nodes(graph.node, counts)
+        total += sum(_expanded_nodes(graph.node, counts) for graph in subgraphs(node))
     return total
 
 

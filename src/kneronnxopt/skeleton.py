@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.walk import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,11 +129,10 @@ def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 def _read_names(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node reads, those captured by its subgraphs included."""
     yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            own.update(tensor.values.name for tensor in graph.sparse_initializer)
-            own.update(name for inner in graph.node for name in inner.output)
-            read = {name for inner in graph.node for name in _read_names(inner)}
-            read.update(output.name for output in graph.output)
-            yield from read - own
+    for graph in subgraphs(node):
+        own = {value.name for value in (*graph.input, *graph.initializer)}
+        own.update(tensor.values.name for tensor in graph.sparse_initializer)
+        own.update(name for inner in graph.node for name in inner.output)
+        read = {name for inner in graph.node for name in _read_names(inner)}
+        read.update(output.name for output in graph.output)
+        yield from read - own
