@@ -17,7 +17,7 @@ import onnx
 from kneronnxopt._text import first_line
 from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.external_data import external_tensors, weight_bytes
+from kneronnxopt.external_data import external_tensors
 from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, read_model, save_model
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ __all__ = ["optimize_model"]
 logger = logging.getLogger(__name__)
 
 _DOCUMENTED_OPSETS = range(8, 19)
-#: Protocol buffers, and so onnxruntime in memory, end at 2 GiB.
-_LARGEST_CHECKED = 2**31 - 2**24
 
 
 def optimize_model(
@@ -133,8 +131,9 @@ def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _make_checker(original: onnx.ModelProto, options: Options, folder: Path | None) -> Checker | None:
     from kneronnxopt.checking import make_checker
+    from kneronnxopt.verify import is_checkable
 
-    if weight_bytes(original) > _LARGEST_CHECKED:
+    if not is_checkable(original):  # before its weights are loaded
         logger.warning("the model is too large to be run for the check; it is not checked")
         return None
     return make_checker(_with_input_shapes(_loaded(original, folder), options.input_shapes))

@@ -159,9 +159,6 @@ def _compare_apart(first: onnx.ModelProto, second: onnx.ModelProto, *, seed: int
 
 def make_checker(original: onnx.ModelProto) -> Checker | None:
     """Prepare the check of a model; None, with a warning, if it cannot be run."""
-    if not is_checkable(original):
-        logger.warning("the model is too large to be run for the check; it is not checked")
-        return None
     try:
         return _ApartChecker(original) if may_do_harm(original) else _HereChecker(original)
     except OptimizationError as error:

@@ -12,6 +12,7 @@ import onnx
 
 from kneronnxopt._text import first_line
 from kneronnxopt.errors import OptimizationError
+from kneronnxopt.external_data import weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +146,7 @@ def run_model(model: onnx.ModelProto, feeds: Mapping[str, object]) -> dict[str, 
 
 def is_checkable(model: onnx.ModelProto) -> bool:
     """Whether a model is small enough to be serialised for onnxruntime."""
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _LARGE_MODEL_BYTES
+    return weight_bytes(model) < _LARGE_MODEL_BYTES
 
 
 def _run_named(ordinal: str, model: onnx.ModelProto, feeds: Mapping[str, object]) -> dict[str, Any]:
