@@ -55,11 +55,11 @@ def optimize_model(
         skipped=_check_pass_names(skipped_optimizers),
     )
     _check_level(options.duplicate_shared_weights)
-    start = original if target_opset is None else _convert_opset(original, target_opset, options)
-    result, stages = _run_guarded(start, options, folder)
+    task = _Task(original if target_opset is None else _convert_opset(original, target_opset, options), folder)
+    result, stages = task.optimized(options)
     checker = None if skip_check else _make_checker(original, options, folder)
     if checker is not None:
-        result, stages = _checked(start, result, stages, options, checker, folder)
+        result, stages = _checked(task, result, stages, options, checker)
     if output_path is not None:
         save_model(result, output_path, source_folder=folder)
     return result, stages
@@ -88,39 +88,49 @@ def _as_model(
     return read, Path(model).parent if any(external_tensors(read)) else None
 
 
-def _run_guarded(model: onnx.ModelProto, options: Options, folder: Path | None) -> tuple[onnx.ModelProto, list[Stage]]:
-    """Run the pipeline; where it cannot cope with a model, the caller gets the model as it was."""
-    if has_sparse_tensors(model):
-        logger.warning("the model has sparse tensors, which are not optimised; it is returned as it was")
-        return _copied(model), []
-    try:
-        return _run(model, options, folder)
-    except OptimizationError:
-        raise
-    except Exception as error:  # a bug of ours or of a library must not take a correct model from the caller
-        logger.warning("the model is returned as it was; please report this failure: %s", error, exc_info=True)
-        return _copied(model), []
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Task:
+    """A model to optimise, maybe several times, and the folder of its weights if these stay in files of their own."""
 
+    model: onnx.ModelProto
+    folder: Path | None
 
-def _run(model: onnx.ModelProto, options: Options, folder: Path | None) -> tuple[onnx.ModelProto, list[Stage]]:
-    import onnx_ir as ir
+    def optimized(self, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
+        """Run the pipeline; where it cannot cope with a model, the caller gets the model as it was."""
+        if has_sparse_tensors(self.model):
+            logger.warning("the model has sparse tensors, which are not optimised; it is returned as it was")
+            return _copied(self.model), []
+        try:
+            return self._run(options)
+        except OptimizationError:
+            raise
+        except Exception as error:  # a bug of ours or of a library must not take a correct model from the caller
+            logger.warning("the model is returned as it was; please report this failure: %s", error, exc_info=True)
+            return _copied(self.model), []
 
-    from kneronnxopt.pipeline import run_pipeline
+    def is_equal(self, checker: Checker, result: onnx.ModelProto) -> bool:
+        """Whether a result of this task computes what the checker's model does."""
+        return checker.agrees(_loaded(result, self.folder))
 
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    if opset is not None and opset not in _DOCUMENTED_OPSETS:
-        logger.warning(
-            "the model uses opset %d; 8 to 18 are documented, others are optimised as far as they are known",
-            opset,
-        )
-    edited = ir.from_proto(model)
-    if folder is not None:
-        ir.external_data.set_base_dir(edited.graph, folder)
-    stages = run_pipeline(edited, options, source=model)
-    edited.producer_name, edited.producer_version = "kneronnxopt", __version__
-    # Initializers that are not inputs need IR version 4.
-    edited.ir_version = max(edited.ir_version, 4)
-    return ir.to_proto(edited), stages
+    def _run(self, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
+        import onnx_ir as ir
+
+        from kneronnxopt.pipeline import run_pipeline
+
+        opset = next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), None)
+        if opset is not None and opset not in _DOCUMENTED_OPSETS:
+            logger.warning(
+                "the model uses opset %d; 8 to 18 are documented, others are optimised as far as they are known",
+                opset,
+            )
+        edited = ir.from_proto(self.model)
+        if self.folder is not None:
+            ir.external_data.set_base_dir(edited.graph, self.folder)
+        stages = run_pipeline(edited, options, source=self.model)
+        edited.producer_name, edited.producer_version = "kneronnxopt", __version__
+        # Initializers that are not inputs need IR version 4.
+        edited.ir_version = max(edited.ir_version, 4)
+        return ir.to_proto(edited), stages
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -149,34 +159,27 @@ def _loaded(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
 
 
 def _checked(
-    start: onnx.ModelProto,
-    result: onnx.ModelProto,
-    stages: list[Stage],
-    options: Options,
-    checker: Checker,
-    folder: Path | None,
+    task: _Task, result: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker
 ) -> tuple[onnx.ModelProto, list[Stage]]:
     """Return ``result`` if it computes what the original does; otherwise do without the pass at fault."""
-    while not checker.agrees(_loaded(result, folder)):
-        culprit = _find_culprit(start, stages, options, checker, folder)
+    while not task.is_equal(checker, result):
+        culprit = _find_culprit(task, stages, options, checker)
         if culprit is None:
             logger.warning("no single pass explains a changed result; the model is returned as it was")
-            return _copied(start), []
+            return _copied(task.model), []
         logger.warning("pass '%s' changes the result of this model and is left out; please report it", culprit)
         options = dataclasses.replace(options, skipped=options.skipped | {culprit})
-        result, stages = _run_guarded(start, options, folder)
+        result, stages = task.optimized(options)
     return result, stages
 
 
-def _find_culprit(
-    start: onnx.ModelProto, stages: list[Stage], options: Options, checker: Checker, folder: Path | None
-) -> str | None:
+def _find_culprit(task: _Task, stages: list[Stage], options: Options, checker: Checker) -> str | None:
     """Name the first pass that makes the result differ once it is added to those before it."""
     from kneronnxopt.pipeline import pass_names
 
     def agrees_without(skipped: Sequence[str]) -> bool:
         trial = dataclasses.replace(options, skipped=options.skipped | set(skipped))
-        return checker.agrees(_loaded(_run_guarded(start, trial, folder)[0], folder))
+        return task.is_equal(checker, task.optimized(trial)[0])
 
     acted = {stage.name for stage in stages if stage.count}
     names = [name for name in [*pass_names(), *(p.name for p in options.extra_passes)] if name in acted]
@@ -189,8 +192,7 @@ def _with_input_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int
     """The model as it has to be declared to run on the overwritten shapes."""
     if not shapes:
         return model
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
+    copied = _copied(model)
     for value in copied.graph.input:
         if value.name in shapes:
             dims = value.type.tensor_type.shape

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance",
         type=_tolerance,
-        help="largest difference, relative to the largest value of an output, that counts as equal "
+        help="largest difference, relative to the largest value of a channel or row, that counts as equal "
         "(default: 0.001, for half precision 0.02)",
     )
     levels = ("debug", "info", "warning", "error", "critical")

@@ -33,6 +33,9 @@ _FLAGS = {
     "replace_avgpool_with_conv": "turn AveragePool into depthwise Conv where that is exact",
     "replace_dilated_conv": "turn dilated Conv into Conv with a zero-inserted kernel",
     "defuse_gaps": "split large GlobalAveragePools",
+    "fuse_bn": "fuse BatchNormalization into Conv",
+    "onnxsim": "run onnx-simplifier's passes as well",
+    "replace_split": "turn Split into Slices",
 }
 
 
@@ -67,10 +70,13 @@ def _optimize(path: Path, output: Path, arguments: argparse.Namespace) -> tuple[
     flags = {name: getattr(arguments, name) for name in _FLAGS if name != "skip_check"}
     return optimize_model(
         path,
-        Options(duplicate_shared_weights=arguments.duplicate_shared_weights, **flags),
+        Options(
+            duplicate_shared_weights=arguments.duplicate_shared_weights, convert_f16=not arguments.keep_f16, **flags
+        ),
         overwrite_input_shapes=arguments.overwrite_input_shapes,
         skipped_optimizers=arguments.skip,
         skip_check=arguments.skip_check,
+        target_opset=arguments.target_opset,
         output_path=output,
     )
 
@@ -100,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, text in _FLAGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+    parser.add_argument("--keep-f16", action="store_true", help="do not turn float16 into float32")
+    parser.add_argument("--target-opset", type=int, metavar="OPSET", help="convert to this opset first, e.g. 18")
     parser.add_argument("--skip", action="append", metavar="PASS", help="skip this pass; may be repeated")
     parser.add_argument("--list-passes", action="store_true", help="list the passes that can be skipped, and stop")
     return parser

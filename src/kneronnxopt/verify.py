@@ -21,8 +21,12 @@ __all__ = ["Comparison", "cast_inputs", "compare", "difference_of", "is_checkabl
 
 logger = logging.getLogger(__name__)
 
-#: Largest difference that a rewrite of float32 arithmetic may cause, relative to the output's largest value.
+#: Largest difference that a rewrite of float32 arithmetic may cause; see ``Comparison``.
 TOLERANCE = 1e-3
+#: A slice of an output counts as having at least this part of the output's largest value: below it, rounding rules.
+_LEAST_SCALE = 1e-3
+#: Smaller slices are too small to have a scale of their own: one of their values may be zero by chance.
+_LEAST_SLICE = 16
 #: NumPy's kinds of floating-point types; the short ones (bfloat16, float8) are of kind V.
 _FLOAT_KINDS = "fcV"
 _LARGE_MODEL_BYTES = 2**31 - 2**24
@@ -35,8 +39,10 @@ class Comparison:
     Attributes
     ----------
     differences : dict of str to float
-        For each output: largest absolute difference over the largest absolute value of the first model's
-        output; infinity where shapes, types or special values differ.
+        For each output: the largest relative difference of the whole or of any slice along any axis (a channel, a
+        row) of at least 16 values. It is the largest absolute difference in it over the largest absolute value that
+        the first model has in it, or over 1/1000 of the largest of the whole output if that is more. So small
+        scores beside large coordinates count. Infinity where shapes, types or special values differ.
     tolerance : float
         Differences up to this count as equal.
     shapes : dict of str to str
@@ -219,6 +225,19 @@ def _difference(expected: object, actual: object) -> float:
         return math.inf
     if not finite.any():
         return 0.0
-    scale = float(np.abs(a[finite]).max())
-    worst = float(np.abs(a[finite] - b[finite]).max())
-    return worst / scale if scale > 0 else (0.0 if worst == 0 else math.inf)
+    magnitude = np.abs(np.where(finite, a, 0.0))
+    difference = np.abs(np.where(finite, a, 0.0) - np.where(finite, b, 0.0))
+    largest = float(magnitude.max())
+    if largest == 0:
+        return math.inf if difference.any() else 0.0
+    sliced = [
+        _worst_slice(difference, np.maximum(magnitude, _LEAST_SCALE * largest), axis)
+        for axis in range(a.ndim)
+        if a.size >= _LEAST_SLICE * a.shape[axis]
+    ]
+    return max(float(difference.max()) / largest, *sliced, 0.0)
+
+
+def _worst_slice(difference: np.ndarray[Any, Any], magnitude: np.ndarray[Any, Any], axis: int) -> float:
+    others = tuple(other for other in range(difference.ndim) if other != axis)
+    return float((difference.max(axis=others) / magnitude.max(axis=others)).max())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
+
+import numpy as np
 import onnx
 import pytest
 
 import kneronnxopt
 from bad_files import KINDS, bad_file, good_model
-from graphs import model, weight
+from graphs import model, operators, weight
 from kneronnxopt.model_io import load_model, save_model
 from kneronnxopt.optimize import main
 
@@ -94,6 +99,38 @@ def test_command_writes_beside_the_input_and_prints_a_table(tmp_path, capsys):
     output = capsys.readouterr().out
     assert "Conv" in output
     assert "net_optimized.onnx" in output
+
+
+def test_every_option_of_optimize_is_on_the_command_line():
+    flags = {"convert_f16": "--keep-f16", "skipped_optimizers": "--skip", "output_path": "--output"}
+    shown = subprocess.run(
+        [sys.executable, "-m", "kneronnxopt.optimize", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    parameters = list(inspect.signature(kneronnxopt.optimize).parameters)
+    for name in parameters[1:]:
+        if name != "extra_passes":  # Python objects
+            assert flags.get(name, f"--{name.replace('_', '-')}") in shown
+
+
+def test_options_of_the_command_reach_the_pipeline(tmp_path):
+    original = model(
+        """g (float16[1,4,8,8] x) => (float16[1,2,8,8] y, float16[1,2,8,8] z) {
+            c = Conv(x, w) b = BatchNormalization(c, s, t, m, v) y, z = Split<axis=1>(b, n) }""",
+        opset=15,
+        w=weight(4, 4, 1, 1).astype(np.float16),
+        n=[2, 2],
+        **{name: abs(weight(4)).astype(np.float16) for name in "stmv"},
+    )
+    path, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save(original, path)
+    assert main([str(path), "-o", str(output)]) == 0
+    assert operators(onnx.load(output)) == {"Conv": 1, "BatchNormalization": 1, "Split": 1}
+    options = ["--fuse-bn", "--replace-split", "--keep-f16", "--target-opset", "17"]
+    assert main([str(path), "-o", str(output), *options]) == 0
+    result = onnx.load(output)
+    assert operators(result) == {"Conv": 1, "Slice": 2}
+    assert result.opset_import[0].version == 17
+    assert result.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
 
 
 def test_command_lists_passes(capsys):

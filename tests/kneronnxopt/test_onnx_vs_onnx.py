@@ -9,10 +9,13 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphs import model, weight
 from kneronnxopt import checking
 from kneronnxopt.onnx_vs_onnx import main
+from kneronnxopt.verify import difference_of
 
 TWO_OUTPUTS = "g (float[N,3] x) => (float[N,5] y, float[N,3] z) { y = MatMul(x, w) z = Relu(x) }"
 
@@ -60,6 +63,28 @@ def test_both_shapes_of_an_output_are_printed(files, capsys):
     second = model("g (float[2,3] x) => (float[a,b] y) { y = Transpose(x) }")
     assert main([*files(first, second), "--separate"]) == 1
     assert "2x3 and 3x2" in capsys.readouterr().out
+
+
+def test_small_scores_beside_large_coordinates_count(files, capsys):
+    text = "g (float[1,16] x) => (float[1,{n},16] y) {{ b = Mul(x, c) u = Unsqueeze(x, a) v = Unsqueeze(b, a) {} }}"
+    weights = {"c": np.float32(1000), "a": [1]}
+    first = model(text.format("y = Concat<axis=1>(u, v)", n=2), **weights)
+    second = model(text.format("w = Mul(u, h) y = Concat<axis=1>(w, v)", n=2), h=np.float32(0.5), **weights)
+    assert main(files(first, second)) == 1
+    assert "difference 0.5 " in capsys.readouterr().out
+
+
+@given(
+    shape=st.lists(st.integers(1, 6), max_size=4),
+    scale=st.floats(1e-30, 1e30),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_rounding_errors_are_no_difference(shape, scale, seed):
+    expected = np.random.default_rng(seed).standard_normal(shape) * scale
+    rounded = expected.astype(np.float32)
+    assert difference_of({"y": expected}, {"y": rounded})["y"] <= 1e-4
+    assert difference_of({"y": expected}, {"y": expected})["y"] == 0
+    assert difference_of({"y": expected}, {"y": expected * 1.5})["y"] == pytest.approx(0.5)
 
 
 def test_tolerance_decides(files):
