@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -61,10 +61,13 @@ def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """Shape of a value if every dimension is a known number; None otherwise."""
-    if value is None or value.shape is None or not value.shape.is_static():
+    if value is None or value.shape is None:
         return None
-    shape = tuple(int(dim) for dim in value.shape.numpy())
-    return shape if min(shape, default=0) >= 0 else None
+    dims = value.shape.dims
+    for dim in dims:  # asked some ten times a node: neither the shape's own methods nor generators
+        if not isinstance(dim, int) or dim < 0:
+            return None
+    return cast("tuple[int, ...]", dims)
 
 
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:
