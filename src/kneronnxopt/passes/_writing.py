@@ -14,7 +14,7 @@ import onnx_ir as ir
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["to_proto"]
+__all__ = ["node_by_position", "to_proto"]
 
 #: Fields of attributes whose value can be stored as it is.
 _FIELDS = {
@@ -65,6 +65,21 @@ def to_proto(model: ir.Model, *, annotated: bool = False) -> onnx.ModelProto:
         )
     )
     _GraphWriter(proto.graph, model.ir_version).write(graph)
+    return proto
+
+
+def node_by_position(node: ir.Node) -> onnx.NodeProto:
+    """Write a node alone, its inputs as i0, i1 ... and its outputs as o0, o1 ...; missing ones keep an empty name.
+
+    Equal messages mean equal computations, wherever the nodes are.
+    """
+    proto = onnx.NodeProto(
+        op_type=node.op_type,
+        input=["" if value is None else f"i{index}" for index, value in enumerate(node.inputs)],
+        output=[f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)],
+    )
+    for attribute in node.attributes.values():
+        _write_attribute(proto, attribute)
     return proto
 
 

@@ -279,7 +279,7 @@ def is_complete(value: ir.Value) -> bool:
     """Whether type and shape are known, in numbers."""
     if value.type is None or value.shape is None:
         return False
-    for dim in value.shape:  # asked of every value in every sweep: no generator
+    for dim in value.shape:  # noqa: SIM110 - asked of every value in every sweep: no generator
         if not isinstance(dim, int):
             return False
     return True
