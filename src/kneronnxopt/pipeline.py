@@ -65,6 +65,7 @@ from kneronnxopt.passes.shapes import (
     OverwriteInputShapes,
 )
 from kneronnxopt.passes.simplify import Simplify
+from kneronnxopt.passes.sort_nodes import SortNodes
 from kneronnxopt.passes.transpose_to_reshape import TransposeToReshape
 from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
 
@@ -116,7 +117,7 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
     """List the passes for these options, in order; ``source`` is the model as it was given."""
     return [
         # 1. A clean start: nodes in order, Constants as initializers, the shapes that the caller wants.
-        common.TopologicalSortPass(),
+        SortNodes(),
         ForgetNegativeDimensions(),
         LiftConstants(),
         *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
@@ -153,7 +154,7 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
             else []
         ),
         *([ClearDescriptions()] if options.clear_descriptions else []),
-        common.TopologicalSortPass(),
+        SortNodes(),
         InferShapes(),
         DeclareOutputShapes(),
     ]

@@ -206,7 +206,7 @@ def _replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> 
         return False
     values = []
     for old, array in zip(node.outputs, arrays, strict=True):
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=old.name)
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=old.name)
         value = ir.Value(
             name=old.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )

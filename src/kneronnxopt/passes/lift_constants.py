@@ -58,5 +58,5 @@ def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
             lambda: tensor, dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=node.outputs[0].name
         )
     if name in _SCALARS:
-        return ir.tensor(np.array(attribute.value, dtype=_SCALARS[name]), name=node.outputs[0].name)
+        return ir.Tensor(np.array(attribute.value, dtype=_SCALARS[name]), name=node.outputs[0].name)
     return None

@@ -319,7 +319,7 @@ def merge_type(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
         modified = True
     if not inferred.HasField("shape"):
         return modified
-    dims = [_inferred_dimension(dim) for dim in inferred.shape.dim]
+    dims = [dim.dim_value or _inferred_dimension(dim) for dim in inferred.shape.dim]
     if value.shape is None:
         value.shape = ir.Shape(dims)
         return True
