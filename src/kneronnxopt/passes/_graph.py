@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
     "bypass",
@@ -87,7 +87,9 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 def opset_of(node: ir.Node) -> int:
     """Version of the standard operator set in force for ``node``."""
     assert node.graph is not None
-    return node.graph.opset_imports.get("", node.graph.opset_imports.get("ai.onnx", 1))
+    imports = node.graph.opset_imports
+    version = imports.get("")
+    return imports.get("ai.onnx", 1) if version is None else version
 
 
 def _attribute(node: ir.Node, name: str) -> ir.Attr | None:
@@ -233,11 +235,16 @@ def free_name(graph: ir.Graph, hint: str) -> str:
     taken = graph.meta.get("kneronnxopt.names")
     if taken is None:
         taken = {value.name for value in graph.inputs} | set(graph.initializers)
-        for node in ir.traversal.RecursiveGraphIterator(graph):
-            taken.update(value.name for value in (*node.inputs, *node.outputs) if value is not None)
+        for node in graph:
             taken.add(node.name)
-            if node.graph is not None:
-                taken.update(value.name for value in node.graph.inputs)
+            for value in (*node.inputs, *node.outputs):
+                if value is not None:
+                    taken.add(value.name)
+            for inner in _nodes_inside(node):
+                taken.update(value.name for value in (*inner.inputs, *inner.outputs) if value is not None)
+                taken.add(inner.name)
+                if inner.graph is not None:
+                    taken.update(value.name for value in inner.graph.inputs)
         graph.meta["kneronnxopt.names"] = taken
     name, number = hint, 0
     while name in taken:
@@ -245,3 +252,13 @@ def free_name(graph: ir.Graph, hint: str) -> str:
         name = f"{hint}_{number}"
     taken.add(name)
     return name
+
+
+def _nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
+    """Nodes of the graphs that a node has, and of graphs inside these."""
+    for attribute in node.attributes.data.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from ir.traversal.RecursiveGraphIterator(graph)

@@ -37,6 +37,10 @@ class InferNode(NodePass):
     name = "infer_node"
     op_types = (ANY_OPERATOR,)
 
+    def __init__(self) -> None:
+        # Networks repeat their blocks, so most questions come several times in one run.
+        self._ask = functools.cache(_infer)
+
     def rewrite(self, node: ir.Node) -> bool:
         """Complete the outputs of one node; a shape that is found counts as a change."""
         for output in node.outputs:
@@ -52,13 +56,32 @@ class InferNode(NodePass):
         node.meta[_SEEN] = state
         if node.op_type in UNCHECKED_AXIS:
             return _copy_shape(node)
-        inferred = _infer(node)
+        inferred = self._inferred(node)
         changed = False
         for index, output in enumerate(node.outputs):
             type_ = inferred.get(f"o{index}")
             if output.name and type_ is not None and type_.HasField("tensor_type"):
                 changed |= merge_type(output, type_.tensor_type)
         return changed
+
+    def _inferred(self, node: ir.Node) -> Mapping[str, onnx.TypeProto]:
+        """Types of the outputs o0, o1 ... of a node."""
+        types: list[tuple[str, int, tuple[int | None, ...] | None]] = []
+        data: list[tuple[str, int, tuple[int, ...], bytes]] = []
+        for index, value in enumerate(node.inputs):
+            if value is None or value.dtype is None:
+                continue
+            dims = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+            types.append((f"i{index}", int(value.dtype), dims))
+            tensor = constant_tensor(value)
+            if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
+                data.append((f"i{index}", int(tensor.dtype), tensor.shape.numpy(), tensor.tobytes()))
+        content = node_by_position(node).SerializeToString()
+        try:
+            return self._ask(content, opset_of(node), tuple(types), tuple(data))
+        except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError, ValueError) as error:
+            logger.debug("no shape for %s '%s': %s", node.op_type, node.name, error)
+            return {}
 
 
 def _state(node: ir.Node) -> Hashable | None:
@@ -83,28 +106,7 @@ def _copy_shape(node: ir.Node) -> bool:
     return True
 
 
-def _infer(node: ir.Node) -> Mapping[str, onnx.TypeProto]:
-    """Types of the outputs o0, o1 ... of a node."""
-    types: list[tuple[str, int, tuple[int | None, ...] | None]] = []
-    data: list[tuple[str, int, tuple[int, ...], bytes]] = []
-    for index, value in enumerate(node.inputs):
-        if value is None or value.dtype is None:
-            continue
-        dims = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-        types.append((f"i{index}", int(value.dtype), dims))
-        tensor = constant_tensor(value)
-        if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
-            data.append((f"i{index}", int(tensor.dtype), tensor.shape.numpy(), tensor.tobytes()))
-    content = node_by_position(node).SerializeToString()
-    try:
-        return _inferred(content, opset_of(node), tuple(types), tuple(data))
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError, ValueError) as error:
-        logger.debug("no shape for %s '%s': %s", node.op_type, node.name, error)
-        return {}
-
-
-@functools.lru_cache(maxsize=1024)  # networks repeat their blocks, so most questions come several times
-def _inferred(
+def _infer(
     content: bytes,
     opset: int,
     types: tuple[tuple[str, int, tuple[int | None, ...] | None], ...],
