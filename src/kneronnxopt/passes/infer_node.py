@@ -75,7 +75,7 @@ class InferNode(NodePass):
             types.append((f"i{index}", int(value.dtype), dims))
             tensor = constant_tensor(value)
             if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
-                data.append((f"i{index}", int(tensor.dtype), tensor.shape.numpy(), tensor.tobytes()))
+                data.append((f"i{index}", int(tensor.dtype), tuple(tensor.shape.numpy()), tensor.tobytes()))
         content = node_by_position(node).SerializeToString()
         try:
             return self._ask(content, opset_of(node), tuple(types), tuple(data))

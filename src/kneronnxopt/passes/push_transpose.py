@@ -330,7 +330,7 @@ def _live(graph: ir.Graph) -> set[ir.Node]:
 
 
 def _is_read(value: ir.Value, live: set[ir.Node], graph: ir.Graph) -> bool:
-    for use in value.uses():
+    for use in value.uses():  # noqa: SIM110 - a generator takes twice as long
         if use.node in live or use.node.graph is not graph:
             return True
     return False

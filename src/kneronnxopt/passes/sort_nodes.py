@@ -20,7 +20,7 @@ class SortNodes(Pass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Sort where it is needed."""
-        if all(map(_is_sorted, (model.graph, *model.functions.values()))):
+        if _is_sorted(model.graph) and all(map(_is_sorted, model.functions.values())):
             return ir.passes.PassResult(model, modified=False)
         return common.TopologicalSortPass()(model)
 
