@@ -17,7 +17,7 @@ def paused_collector() -> Iterator[None]:
     """Pause the collector, and leave it as the caller had it.
 
     A graph is one large cycle of objects that all live until the end: each collection would visit them all, and
-    find next to nothing. They take about a fifth of the time of an optimisation.
+    find next to nothing.
     """
     enabled = gc.isenabled()
     gc.disable()

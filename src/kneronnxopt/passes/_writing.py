@@ -1,4 +1,4 @@
-"""Write a model from the form that passes edit, as ``onnx_ir.to_proto`` does, in half the time.
+"""Write a model from the form that passes edit, as ``onnx_ir.to_proto`` does, in less time.
 
 What nearly every model consists of is written here: static shapes, nodes, attributes of numbers and strings.
 Whatever is not plain goes to onnx-ir.
