@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from kneronnxopt._collector import paused_collector
 from kneronnxopt._text import first_line
 from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
@@ -115,6 +116,7 @@ class _Task:
     def _run(self, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
         import onnx_ir as ir
 
+        from kneronnxopt.passes._writing import to_proto
         from kneronnxopt.pipeline import run_pipeline
 
         opset = next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), None)
@@ -123,14 +125,15 @@ class _Task:
                 "the model uses opset %d; 8 to 18 are documented, others are optimised as far as they are known",
                 opset,
             )
-        edited = ir.from_proto(self.model)
-        if self.folder is not None:
-            ir.external_data.set_base_dir(edited.graph, self.folder)
-        stages = run_pipeline(edited, options, source=self.model)
-        edited.producer_name, edited.producer_version = "kneronnxopt", __version__
-        # Initializers that are not inputs need IR version 4.
-        edited.ir_version = max(edited.ir_version, 4)
-        return ir.to_proto(edited), stages
+        with paused_collector():
+            edited = ir.from_proto(self.model)
+            if self.folder is not None:
+                ir.external_data.set_base_dir(edited.graph, self.folder)
+            stages = run_pipeline(edited, options, source=self.model)
+            edited.producer_name, edited.producer_version = "kneronnxopt", __version__
+            # Initializers that are not inputs need IR version 4.
+            edited.ir_version = max(edited.ir_version, 4)
+            return to_proto(edited, annotated=bool(self.model.graph.quantization_annotation)), stages
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:

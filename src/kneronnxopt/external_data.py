@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx
 
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.walk import all_graphs, all_nodes
+from kneronnxopt.walk import all_attributes, all_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,8 @@ _PAGE = 4096
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Return every tensor whose data lie in another file, in subgraphs and functions too."""
     tensors = [tensor for graph in all_graphs(model) for tensor in graph.initializer]
-    for node in all_nodes(model):
-        for attribute in node.attribute:
-            tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+    for attribute in all_attributes(model):
+        tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
     return (tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 

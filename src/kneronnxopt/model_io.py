@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import tempfile
@@ -16,7 +17,7 @@ from kneronnxopt._text import first_line, one_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.external_data import check_external, external_tensors, weight_bytes, write_weights
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
-from kneronnxopt.walk import all_graphs, all_nodes, subgraphs
+from kneronnxopt.walk import all_attributes, all_graphs, subgraphs
 
 if TYPE_CHECKING:
     import os
@@ -125,7 +126,8 @@ def check_model(model: onnx.ModelProto, origin: str, *, loaded: bool = True) -> 
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             _check_tensor_size(tensor, origin)
     for node in model.graph.node:
-        _check_split(node, origin)
+        if node.op_type == "Split":
+            _check_split(node, origin)
     _check_function_calls(model, origin)
     try:
         onnx.checker.check_model(make_skeleton(model))
@@ -203,9 +205,8 @@ def refuse_same_file(source: Path, destination: Path) -> None:
 
 def has_sparse_tensors(model: onnx.ModelProto) -> bool:
     """Whether the model holds a sparse initializer or constant anywhere."""
-    attributes = (attribute for node in all_nodes(model) for attribute in node.attribute)
     return any(graph.sparse_initializer for graph in all_graphs(model)) or any(
-        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
+        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in all_attributes(model)
     )
 
 
@@ -263,20 +264,12 @@ def _check_tensor_size(tensor: onnx.TensorProto, origin: str) -> None:
         _check_typed_data(tensor, where)
         return
     expected = (math.prod(tensor.dims) * item_bits + 7) // 8
-    if not _has_raw_size(tensor, expected):
+    found = len(tensor.raw_data)  # one copy of the data: protocol buffers tell the length in no cheaper way
+    if found != expected:
         raise OptimizationError(
-            f"{where} has {len(tensor.raw_data)} bytes of data, but its shape {list(tensor.dims)} needs "
+            f"{where} has {found} bytes of data, but its shape {list(tensor.dims)} needs "
             f"{expected}; the file is damaged, export it again"
         )
-
-
-def _has_raw_size(tensor: onnx.TensorProto, size: int) -> bool:
-    """Whether there are so many bytes of raw data. Reading them would copy them, so it is done in doubt only."""
-    rest = onnx.TensorProto(
-        name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, doc_string=tensor.doc_string or None
-    )
-    length_bytes = max(1, (size.bit_length() + 6) // 7)  # a varint holds seven bits a byte
-    return bool(tensor.ByteSize() == rest.ByteSize() + 1 + length_bytes + size or len(tensor.raw_data) == size)
 
 
 def _check_typed_data(tensor: onnx.TensorProto, where: str) -> None:
@@ -322,13 +315,14 @@ def _whole_message(error: BaseException) -> str:
 def _check_split(node: onnx.NodeProto, origin: str) -> None:
     """Onnx's shape inference ends the process where ``num_outputs`` is not the number of outputs (seen with 1.23)."""
     for attribute in node.attribute:
-        if node.op_type == "Split" and attribute.name == "num_outputs" and attribute.i != len(node.output):
+        if attribute.name == "num_outputs" and attribute.i != len(node.output):
             raise OptimizationError(
                 f"{origin}: node '{node.name}' (Split) has num_outputs {attribute.i}, but {len(node.output)} outputs; "
                 "make them agree"
             )
 
 
+@functools.cache
 def _item_bits(data_type: int) -> int:
     name = onnx.TensorProto.DataType.Name(data_type) if data_type in onnx.TensorProto.DataType.values() else ""
     packed = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}

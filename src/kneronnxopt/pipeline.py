@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from onnx_ir.passes import common
-
 from kneronnxopt.passes._base import FixedPoint, NodePass, Pass
 from kneronnxopt.passes.clear_descriptions import ClearDescriptions
 from kneronnxopt.passes.eliminate_identity import EliminateDropout, EliminateIdentity, FuseIdempotent
@@ -46,6 +44,7 @@ from kneronnxopt.passes.recognise_depth_to_space import RecogniseDepthToSpace
 from kneronnxopt.passes.recognise_gelu import RecogniseGelu
 from kneronnxopt.passes.recognise_hard_swish import RecogniseHardSigmoid, RecogniseHardSwish
 from kneronnxopt.passes.recognise_layer_norm import RecogniseLayerNormalization
+from kneronnxopt.passes.remove_unused import RemoveUnused
 from kneronnxopt.passes.replace_average_pool import (
     GAP_AREA_LIMIT,
     DefuseGlobalAveragePool,
@@ -65,6 +64,7 @@ from kneronnxopt.passes.shapes import (
     OverwriteInputShapes,
 )
 from kneronnxopt.passes.simplify import Simplify
+from kneronnxopt.passes.sort_nodes import SortNodes
 from kneronnxopt.passes.transpose_to_reshape import TransposeToReshape
 from kneronnxopt.passes.weights import ConvertFloat16, DuplicateSharedWeights
 
@@ -116,7 +116,7 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
     """List the passes for these options, in order; ``source`` is the model as it was given."""
     return [
         # 1. A clean start: nodes in order, Constants as initializers, the shapes that the caller wants.
-        common.TopologicalSortPass(),
+        SortNodes(),
         ForgetNegativeDimensions(),
         LiftConstants(),
         *([OverwriteInputShapes(options.input_shapes)] if options.input_shapes else []),
@@ -146,14 +146,14 @@ def build_pipeline(options: Options, source: onnx.ModelProto | None = None) -> l
         *_only([MergeEqualNodes()], options.skipped),
         *(pass_ for pass_ in options.extra_passes if not isinstance(pass_, NodePass)),
         # 4. Leave a tidy model: no dead node, weights stored as asked, every shape known.
-        common.RemoveUnusedNodesPass(),
+        RemoveUnused(),
         *(
             _only([DuplicateSharedWeights(options.duplicate_shared_weights)], options.skipped)
             if options.duplicate_shared_weights
             else []
         ),
         *([ClearDescriptions()] if options.clear_descriptions else []),
-        common.TopologicalSortPass(),
+        SortNodes(),
         InferShapes(),
         DeclareOutputShapes(),
     ]

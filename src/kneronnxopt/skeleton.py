@@ -16,7 +16,7 @@ from kneronnxopt.errors import OptimizationError
 from kneronnxopt.walk import subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["SMALL_TENSOR_ELEMENTS", "UNCHECKED_AXIS", "hide_unchecked_axes", "make_skeleton", "sort_nodes"]
 
@@ -97,6 +97,8 @@ def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
                     f"value '{name}' is written by two nodes, '{other.name or other.op_type}' and "
                     f"'{node.name or node.op_type}'; give each its own output name"
                 )
+    if all(producer.get(name, -1) < index for index, node in enumerate(nodes) for name in _read_names(node)):
+        return list(nodes)
     waits: list[set[int]] = []
     consumers: list[list[int]] = [[] for _ in nodes]
     for index, node in enumerate(nodes):
@@ -106,8 +108,6 @@ def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
         waits.append(needs)
         for other_index in needs:
             consumers[other_index].append(index)
-    if all(max(needs, default=-1) < index for index, needs in enumerate(waits)):
-        return list(nodes)
     ready = deque(index for index, needs in enumerate(waits) if not needs)
     order: list[onnx.NodeProto] = []
     while ready:
@@ -126,13 +126,14 @@ def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     return order
 
 
-def _read_names(node: onnx.NodeProto) -> Iterator[str]:
+def _read_names(node: onnx.NodeProto) -> list[str]:
     """Names that a node reads, those captured by its subgraphs included."""
-    yield from (name for name in node.input if name)
+    names = [name for name in node.input if name]
     for graph in subgraphs(node):
         own = {value.name for value in (*graph.input, *graph.initializer)}
         own.update(tensor.values.name for tensor in graph.sparse_initializer)
         own.update(name for inner in graph.node for name in inner.output)
         read = {name for inner in graph.node for name in _read_names(inner)}
         read.update(output.name for output in graph.output)
-        yield from read - own
+        names += read - own
+    return names

@@ -1,28 +1,25 @@
-"""The graphs and nodes of a model, those inside nodes and functions included."""
+"""The graphs, nodes and attributes of a model, those inside nodes and functions included."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import onnx
 
-__all__ = ["all_graphs", "all_nodes", "subgraphs"]
+__all__ = ["all_attributes", "all_graphs", "all_nodes", "subgraphs"]
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """Graphs that are attributes of a node: branches and bodies."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+    return [graph for attribute in node.attribute for graph in _graphs_of(attribute)]
 
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node of the main graph, of functions, and of graphs inside those."""
-    pending = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    pending = _outer_nodes(model)
     while pending:
         node = pending.pop()
         yield node
@@ -30,8 +27,26 @@ def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
             pending.extend(graph.node)
 
 
+def all_attributes(model: onnx.ModelProto) -> Iterator[onnx.AttributeProto]:
+    """Every attribute of the nodes that ``all_nodes`` yields."""
+    pending = _outer_nodes(model)
+    while pending:
+        for attribute in pending.pop().attribute:
+            yield attribute
+            for graph in _graphs_of(attribute):
+                pending.extend(graph.node)
+
+
 def all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
     """The main graph, and every graph inside a node."""
     yield model.graph
-    for node in all_nodes(model):
-        yield from subgraphs(node)
+    for attribute in all_attributes(model):
+        yield from _graphs_of(attribute)
+
+
+def _outer_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [*model.graph.node, *(node for function in model.functions for node in function.node)]
+
+
+def _graphs_of(attribute: onnx.AttributeProto) -> Sequence[onnx.GraphProto]:
+    return [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
     "bypass",
@@ -61,10 +61,13 @@ def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """Shape of a value if every dimension is a known number; None otherwise."""
-    if value is None or value.shape is None or not value.shape.is_static():
+    if value is None or value.shape is None:
         return None
-    shape = tuple(int(dim) for dim in value.shape.numpy())
-    return shape if min(shape, default=0) >= 0 else None
+    dims = value.shape.dims
+    for dim in dims:  # asked some ten times a node: neither the shape's own methods nor generators
+        if not isinstance(dim, int) or dim < 0:
+            return None
+    return cast("tuple[int, ...]", dims)
 
 
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:
@@ -84,30 +87,37 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 def opset_of(node: ir.Node) -> int:
     """Version of the standard operator set in force for ``node``."""
     assert node.graph is not None
-    return node.graph.opset_imports.get("", node.graph.opset_imports.get("ai.onnx", 1))
+    imports = node.graph.opset_imports
+    version = imports.get("")
+    return imports.get("ai.onnx", 1) if version is None else version
+
+
+def _attribute(node: ir.Node, name: str) -> ir.Attr | None:
+    # The dict itself: get() of the mapping around it raises and catches a KeyError for each attribute that is absent.
+    return node.attributes.data.get(name)
 
 
 def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Integer attribute, or its default."""
-    attribute = node.attributes.get(name)
+    attribute = _attribute(node, name)
     return default if attribute is None else attribute.as_int()
 
 
 def float_attribute(node: ir.Node, name: str, default: float) -> float:
     """Float attribute, or its default."""
-    attribute = node.attributes.get(name)
+    attribute = _attribute(node, name)
     return default if attribute is None else attribute.as_float()
 
 
 def string_attribute(node: ir.Node, name: str, default: str) -> str:
     """String attribute, or its default."""
-    attribute = node.attributes.get(name)
+    attribute = _attribute(node, name)
     return default if attribute is None else attribute.as_string()
 
 
 def ints_attribute(node: ir.Node, name: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:
     """Attribute that is a list of integers, or its default."""
-    attribute = node.attributes.get(name)
+    attribute = _attribute(node, name)
     if attribute is None:
         return None if default is None else tuple(default)
     return tuple(attribute.as_ints())
@@ -119,7 +129,7 @@ def ints_attribute(node: ir.Node, name: str, default: Sequence[int] | None = Non
 def new_constant(graph: ir.Graph, hint: str, array: np.ndarray[Any, Any]) -> ir.Value:
     """Register ``array`` as an initializer under a name that starts with ``hint`` and is not taken."""
     name = free_name(graph, hint)
-    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+    tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)  # ir.tensor() is ten times slower
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
@@ -225,11 +235,16 @@ def free_name(graph: ir.Graph, hint: str) -> str:
     taken = graph.meta.get("kneronnxopt.names")
     if taken is None:
         taken = {value.name for value in graph.inputs} | set(graph.initializers)
-        for node in ir.traversal.RecursiveGraphIterator(graph):
-            taken.update(value.name for value in (*node.inputs, *node.outputs) if value is not None)
+        for node in graph:
             taken.add(node.name)
-            if node.graph is not None:
-                taken.update(value.name for value in node.graph.inputs)
+            for value in (*node.inputs, *node.outputs):
+                if value is not None:
+                    taken.add(value.name)
+            for inner in _nodes_inside(node):
+                taken.update(value.name for value in (*inner.inputs, *inner.outputs) if value is not None)
+                taken.add(inner.name)
+                if inner.graph is not None:
+                    taken.update(value.name for value in inner.graph.inputs)
         graph.meta["kneronnxopt.names"] = taken
     name, number = hint, 0
     while name in taken:
@@ -237,3 +252,13 @@ def free_name(graph: ir.Graph, hint: str) -> str:
         name = f"{hint}_{number}"
     taken.add(name)
     return name
+
+
+def _nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
+    """Nodes of the graphs that a node has, and of graphs inside these."""
+    for attribute in node.attributes.data.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from ir.traversal.RecursiveGraphIterator(graph)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from kneronnxopt.passes._writing import to_proto
 from kneronnxopt.skeleton import SMALL_TENSOR_ELEMENTS, make_skeleton
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def weightless_proto(model: ir.Model, *, keep_shapes: bool) -> onnx.ModelProto:
                     name=value.name or "",
                     base_dir="",
                 )
-        return make_skeleton(ir.to_proto(model), keep_shapes=keep_shapes)
+        return make_skeleton(to_proto(model), keep_shapes=keep_shapes)
     finally:
         for value, tensor in swapped:
             value.const_value = tensor

@@ -10,6 +10,7 @@ from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import (
     bypass,
     constant,
+    constant_tensor,
     dtype_of,
     int_attribute,
     ints_attribute,
@@ -133,10 +134,12 @@ class EliminateNopArithmetic(NodePass):
         """Bypass one operation with the neutral element."""
         neutral = 0 if node.op_type in ("Add", "Sub") else 1
         orders = ((0, 1), (1, 0)) if node.op_type in ("Add", "Mul") else ((0, 1),)
-        result = static_shape(node.outputs[0])
         for kept, other in orders:
             source, operand = node.inputs[kept], _input(node, other)
-            if source is None or operand is None or result is None or static_shape(source) != result:
+            if source is None or constant_tensor(operand) is None:
+                continue
+            result = static_shape(node.outputs[0])
+            if result is None or static_shape(source) != result:
                 continue
             array = constant(operand)
             if array is not None and array.size and bool(np.all(array == neutral)) and bypass(node, source):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,10 @@ import onnx_ir as ir
 
 from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import constant, constant_tensor, int_attribute, static_shape
+from kneronnxopt.passes._writing import node_by_position
+
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
 
 __all__ = ["FoldConstants", "FoldShape"]
 
@@ -162,24 +167,13 @@ def _is_defined(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> boo
 
 def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[np.ndarray[Any, Any]] | None:
     """Run one node in onnx's reference evaluator; None if it refuses or returns another type or shape."""
-    from onnx.reference import ReferenceEvaluator
-
     assert node.graph is not None
-    names = ["" if array is None else f"i{index}" for index, array in enumerate(arrays)]
-    proto = onnx.helper.make_node(node.op_type, names, [f"o{i}" for i in range(len(node.outputs))])
-    proto.attribute.extend(ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values())
-    graph = onnx.helper.make_graph(
-        [proto],
-        "fold",
-        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in names if name],
-        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in proto.output],
-    )
-    opset = onnx.helper.make_opsetid("", node.graph.opset_imports.get("", 1))
-    model = onnx.helper.make_model(graph, opset_imports=[opset])
-    feeds = {name: array for name, array in zip(names, arrays, strict=True) if name}
+    proto = node_by_position(node)
+    feeds = {name: array for name, array in zip(proto.input, arrays, strict=True) if name}
     try:
+        evaluator = _evaluator(proto.SerializeToString(), node.graph.opset_imports.get("", 1))
         with np.errstate(all="ignore"):
-            results = [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
+            results = [np.asarray(result) for result in evaluator.run(None, feeds)]
     except Exception as error:  # noqa: BLE001 - whatever a library finds wrong, the node simply stays
         logger.info("%s '%s' is not folded: %s", node.op_type, node.name, error)
         return None
@@ -189,6 +183,22 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[
     return results
 
 
+@functools.lru_cache(maxsize=256)  # to make an evaluator takes longer than to run it on a small shape
+def _evaluator(content: bytes, opset: int) -> ReferenceEvaluator:
+    """Evaluator of a serialised node."""
+    from onnx.reference import ReferenceEvaluator
+
+    node = onnx.NodeProto.FromString(content)
+    undefined = onnx.TensorProto.UNDEFINED
+    graph = onnx.helper.make_graph(
+        [node],
+        "fold",
+        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in node.input if name],
+        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in node.output],
+    )
+    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)]))
+
+
 def _replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> bool:
     graph = node.graph
     assert isinstance(graph, ir.Graph)
@@ -196,7 +206,7 @@ def _replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> 
         return False
     values = []
     for old, array in zip(node.outputs, arrays, strict=True):
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=old.name)
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=old.name)
         value = ir.Value(
             name=old.name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )

@@ -83,12 +83,11 @@ class FuseConstantArithmetic(NodePass):
 
 def _operand(node: ir.Node) -> tuple[ir.Value, ir.Value] | None:
     """The computed and the constant operand of an operation in float or double."""
-    if node.outputs[0].dtype not in _DTYPES or opset_of(node) < 7:
-        return None
     for data, other in ((0, 1), (1, 0)) if node.op_type in ("Add", "Mul") else ((0, 1),):
         source, operand = node.inputs[data], node.inputs[other]
         if source is not None and operand is not None and constant_tensor(operand) is not None:
-            return source, operand
+            known = node.outputs[0].dtype in _DTYPES and opset_of(node) >= 7
+            return (source, operand) if known else None
     return None
 
 

@@ -97,14 +97,14 @@ class FuseTransposeIntoWeight(NodePass):
             or int_attribute(node, "transA", 0)
         ):
             return False
-        if len(weight.uses()) > 1 and tensor.size > _MAX_COPIED:
-            return False
         reshape = flat.producer()
         if reshape is None or not is_op(reshape, "Flatten", "Reshape") or sole_consumer(flat) is not node:
             return False
         turned = reshape.inputs[0]
         transpose = turned.producer() if turned is not None else None
         if turned is None or transpose is None or not is_op(transpose, "Transpose"):
+            return False
+        if len(weight.uses()) > 1 and tensor.size > _MAX_COPIED:
             return False
         if sole_consumer(turned) is not reshape or transpose.graph is not graph or reshape.graph is not graph:
             return False

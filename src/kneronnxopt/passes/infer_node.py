@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,13 @@ import onnx
 import onnx_ir as ir
 
 from kneronnxopt.passes._base import ANY_OPERATOR, NodePass
-from kneronnxopt.passes._graph import constant_tensor
+from kneronnxopt.passes._graph import constant_tensor, opset_of
+from kneronnxopt.passes._writing import node_by_position
 from kneronnxopt.passes.shapes import is_complete, merge_type
 from kneronnxopt.skeleton import SMALL_TENSOR_ELEMENTS, UNCHECKED_AXIS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 __all__ = ["InferNode"]
 
@@ -35,10 +37,18 @@ class InferNode(NodePass):
     name = "infer_node"
     op_types = (ANY_OPERATOR,)
 
+    def __init__(self) -> None:
+        # Networks repeat their blocks, so most questions come several times in one run.
+        self._ask = functools.cache(_infer)
+
     def rewrite(self, node: ir.Node) -> bool:
         """Complete the outputs of one node; a shape that is found counts as a change."""
-        outputs = [output for output in node.outputs if output.name]
-        if all(is_complete(output) for output in outputs) or node.op_type in _LEFT_TO_WHOLE_MODELS:
+        for output in node.outputs:
+            if output.name and not is_complete(output):
+                break
+        else:
+            return False
+        if node.op_type in _LEFT_TO_WHOLE_MODELS:
             return False
         state = _state(node)
         if state is None or node.meta.get(_SEEN) == state:
@@ -46,13 +56,32 @@ class InferNode(NodePass):
         node.meta[_SEEN] = state
         if node.op_type in UNCHECKED_AXIS:
             return _copy_shape(node)
-        inferred = _infer(node)
+        inferred = self._inferred(node)
         changed = False
-        for output in outputs:
-            type_ = inferred.get(output.name or "")
-            if type_ is not None and type_.HasField("tensor_type"):
+        for index, output in enumerate(node.outputs):
+            type_ = inferred.get(f"o{index}")
+            if output.name and type_ is not None and type_.HasField("tensor_type"):
                 changed |= merge_type(output, type_.tensor_type)
         return changed
+
+    def _inferred(self, node: ir.Node) -> Mapping[str, onnx.TypeProto]:
+        """Types of the outputs o0, o1 ... of a node."""
+        types: list[tuple[str, int, tuple[int | None, ...] | None]] = []
+        data: list[tuple[str, int, tuple[int, ...], bytes]] = []
+        for index, value in enumerate(node.inputs):
+            if value is None or value.dtype is None:
+                continue
+            dims = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+            types.append((f"i{index}", int(value.dtype), dims))
+            tensor = constant_tensor(value)
+            if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
+                data.append((f"i{index}", int(tensor.dtype), tuple(tensor.shape.numpy()), tensor.tobytes()))
+        content = node_by_position(node).SerializeToString()
+        try:
+            return self._ask(content, opset_of(node), tuple(types), tuple(data))
+        except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError, ValueError) as error:
+            logger.debug("no shape for %s '%s': %s", node.op_type, node.name, error)
+            return {}
 
 
 def _state(node: ir.Node) -> Hashable | None:
@@ -64,7 +93,8 @@ def _state(node: ir.Node) -> Hashable | None:
         elif not isinstance(value.type, ir.TensorType):
             return None
         else:
-            state.append((value.dtype, str(value.shape), constant_tensor(value) is not None))
+            dims = None if value.shape is None else value.shape.dims
+            state.append((value.dtype, dims, constant_tensor(value) is not None))
     return tuple(state)
 
 
@@ -76,38 +106,24 @@ def _copy_shape(node: ir.Node) -> bool:
     return True
 
 
-def _infer(node: ir.Node) -> dict[str, onnx.TypeProto]:
-    assert node.graph is not None
-    imports = node.graph.opset_imports
-    version = imports.get("", imports.get("ai.onnx", 1))
-    proto = onnx.helper.make_node(
-        node.op_type,
-        [(value.name or "") if value is not None else "" for value in node.inputs],
-        [output.name or "" for output in node.outputs],
-    )
-    proto.attribute.extend(ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values())
-    types: dict[str, onnx.TypeProto] = {}
-    data: dict[str, onnx.TensorProto] = {}
-    for value in node.inputs:
-        if value is None or value.name is None or value.dtype is None:
-            continue
-        dims = None if value.shape is None else [dim if isinstance(dim, int) else None for dim in value.shape]
-        types[value.name] = onnx.helper.make_tensor_type_proto(int(value.dtype), dims)
-        tensor = constant_tensor(value)
-        if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
-            data[value.name] = onnx.numpy_helper.from_array(tensor.numpy(), value.name)
-    try:
-        schema = onnx.defs.get_schema(node.op_type, version, "")
-        return dict(
-            onnx.shape_inference.infer_node_outputs(
-                schema,
-                proto,
-                types,
-                data,
-                opset_imports=[onnx.helper.make_opsetid("", version)],
-                ir_version=onnx.IR_VERSION,
-            )
+def _infer(
+    content: bytes,
+    opset: int,
+    types: tuple[tuple[str, int, tuple[int | None, ...] | None], ...],
+    data: tuple[tuple[str, int, tuple[int, ...], bytes], ...],
+) -> Mapping[str, onnx.TypeProto]:
+    """Infer for a serialised node; ``types``: name, element type, shape; ``data``: name, element type, shape, bytes."""
+    node = onnx.NodeProto.FromString(content)
+    return dict(
+        onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, opset, ""),
+            node,
+            {name: onnx.helper.make_tensor_type_proto(dtype, dims) for name, dtype, dims in types},
+            {
+                name: onnx.TensorProto(name=name, data_type=dtype, dims=dims, raw_data=content)
+                for name, dtype, dims, content in data
+            },
+            opset_imports=[onnx.helper.make_opsetid("", opset)],
+            ir_version=onnx.IR_VERSION,
         )
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError, ValueError) as error:
-        logger.debug("no shape for %s '%s': %s", node.op_type, node.name, error)
-        return {}
+    )

@@ -49,8 +49,8 @@ def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
     name, attribute = next(iter(node.attributes.items()))
     if attribute.is_ref():
         return None
-    if name == "value":
-        tensor = attribute.as_tensor()
+    if name == "value" and attribute.type == ir.AttributeType.TENSOR:
+        tensor = attribute.value  # as_tensor() asks isinstance of a protocol, which costs more than the rest
         if tensor.dtype == ir.DataType.STRING:
             return None
         # Giving a tensor of the caller's model another name would change that model; a view has its own.
@@ -58,5 +58,5 @@ def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
             lambda: tensor, dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=node.outputs[0].name
         )
     if name in _SCALARS:
-        return ir.tensor(np.array(attribute.value, dtype=_SCALARS[name]), name=node.outputs[0].name)
+        return ir.Tensor(np.array(attribute.value, dtype=_SCALARS[name]), name=node.outputs[0].name)
     return None

@@ -57,7 +57,9 @@ def _key(node: ir.Node, constants: dict[ir.Value, Hashable]) -> Hashable | None:
     if not node.inputs or node.op_type in _RANDOM:
         return None
     attributes: list[Hashable] = []
-    for name, attribute in sorted(node.attributes.items()):
+    given = node.attributes.data
+    for name in sorted(given):
+        attribute = given[name]
         if attribute.is_ref():
             return None
         value = attribute.value
@@ -73,9 +75,12 @@ def _key(node: ir.Node, constants: dict[ir.Value, Hashable]) -> Hashable | None:
 
 def _identity(value: ir.Value | None, constants: dict[ir.Value, Hashable]) -> Hashable:
     """What makes a value the same as another: itself, or the contents of a small constant."""
-    tensor = constant_tensor(value)
-    if value is None or tensor is None or tensor.size > _SMALL or tensor.dtype == ir.DataType.STRING:
+    if value is None or not value.is_initializer():
         return value
     if value not in constants:
-        constants[value] = (tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes())
+        tensor = constant_tensor(value)
+        if tensor is None or tensor.size > _SMALL or tensor.dtype == ir.DataType.STRING:
+            constants[value] = value
+        else:
+            constants[value] = (tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes())
     return constants[value]

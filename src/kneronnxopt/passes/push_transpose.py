@@ -95,14 +95,14 @@ class _Layouts:
         turned: dict[tuple[ir.Value, Perm], ir.Value] = {}
         self.live = _live(graph)
         for node in graph:
-            if node not in self.live:
-                continue
             if is_op(node, "Transpose"):
+                if node not in self.live:
+                    continue
                 perm, source = _perm(node), node.inputs[0]
                 if perm is not None and source is not None and not is_identity(perm):
                     self._label(node, perm, self.level.get(source, 0) + 1)
                     turned.setdefault((source, perm), node.outputs[0])
-            else:
+            elif not self.layout.keys().isdisjoint(node.inputs) and node in self.live:
                 self._try(node, turned)
 
     def _try(self, node: ir.Node, turned: dict[tuple[ir.Value, Perm], ir.Value]) -> None:
@@ -324,13 +324,16 @@ class _Layouts:
 def _live(graph: ir.Graph) -> set[ir.Node]:
     live: set[ir.Node] = set()
     for node in reversed(graph):
-        for output in node.outputs:
-            if output.is_graph_output() or any(
-                use.node in live or use.node.graph is not graph for use in output.uses()
-            ):
-                live.add(node)
-                break
+        if any(output.is_graph_output() or _is_read(output, live, graph) for output in node.outputs):
+            live.add(node)
     return live
+
+
+def _is_read(value: ir.Value, live: set[ir.Node], graph: ir.Graph) -> bool:
+    for use in value.uses():  # noqa: SIM110 - a generator takes twice as long
+        if use.node in live or use.node.graph is not graph:
+            return True
+    return False
 
 
 def _perm(node: ir.Node) -> Perm | None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._base import Pass
-from kneronnxopt.passes._graph import int_attribute, is_op
+from kneronnxopt.passes._graph import int_attribute, is_op, static_shape
 from kneronnxopt.passes._weightless import weightless_proto
 from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_unchecked_axes, make_skeleton
 
@@ -55,7 +55,9 @@ class ForgetNegativeDimensions(Pass):
         modified = False
         for graph in model.graphs():
             for value in (*graph.inputs, *_inferable_values(graph)):
-                dims = list(value.shape) if value.shape is not None else []
+                if value.shape is None or static_shape(value) is not None:
+                    continue
+                dims = list(value.shape)
                 if any(isinstance(dim, int) and dim < 0 for dim in dims):
                     value.shape = ir.Shape([None if isinstance(dim, int) and dim < 0 else dim for dim in dims])
                     modified = True
@@ -275,7 +277,12 @@ def _inferable_values(graph: ir.Graph) -> Iterator[ir.Value]:
 
 def is_complete(value: ir.Value) -> bool:
     """Whether type and shape are known, in numbers."""
-    return value.type is not None and value.shape is not None and value.shape.is_static()
+    if value.type is None or value.shape is None:
+        return False
+    for dim in value.shape:  # noqa: SIM110 - asked of every value in every sweep: no generator
+        if not isinstance(dim, int):
+            return False
+    return True
 
 
 def _forget_shapes(model: ir.Model, *, ranks_only: bool) -> bool:
@@ -312,11 +319,13 @@ def merge_type(value: ir.Value, inferred: onnx.TypeProto.Tensor) -> bool:
         modified = True
     if not inferred.HasField("shape"):
         return modified
-    dims = [_inferred_dimension(dim) for dim in inferred.shape.dim]
+    dims = [dim.dim_value or _inferred_dimension(dim) for dim in inferred.shape.dim]
     if value.shape is None:
         value.shape = ir.Shape(dims)
         return True
     declared = list(value.shape)
+    if declared == dims:  # as for most values
+        return modified
     if len(declared) != len(dims):
         _refuse(value, "rank", f"({len(dims)}) vs ({len(declared)})")
     merged: list[int | str | ir.SymbolicDim | None] = []

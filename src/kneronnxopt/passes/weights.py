@@ -120,7 +120,7 @@ def _widen_type(type_: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
 
 def _widen_attributes(node: ir.Node) -> bool:
     modified = False
-    for name, attribute in list(node.attributes.items()):
+    for name, attribute in list(node.attributes.data.items()):
         if attribute.is_ref():
             continue
         if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype == _HALF:
