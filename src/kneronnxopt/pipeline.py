@@ -30,6 +30,8 @@ from kneronnxopt.passes.fuse_concats import FuseConsecutiveConcats, ReplaceConca
 from kneronnxopt.passes.fuse_constant_arithmetic import FuseConstantArithmetic, FuseScaleIntoMatMul
 from kneronnxopt.passes.fuse_focus import FuseFocusIntoConv
 from kneronnxopt.passes.fuse_gemms import FuseConsecutiveGemms
+from kneronnxopt.passes.fuse_into_batch_norm import FuseArithmeticIntoBatchNorm
+from kneronnxopt.passes.fuse_linear_between_reshapes import FuseLinearBetweenReshapes
 from kneronnxopt.passes.fuse_pads import FuseConsecutivePads
 from kneronnxopt.passes.fuse_qkv import FuseQkv
 from kneronnxopt.passes.fuse_reduce_means import FuseConsecutiveReduceMeans, ReduceMeanBeforeTranspose
@@ -268,7 +270,9 @@ def _fusing(options: Options) -> list[NodePass]:
         FuseAddIntoConv(),
         *([] if options.skip_fuse_qkv else [FuseQkv()]),
         FuseMatMulAddIntoGemm(),
+        FuseLinearBetweenReshapes(),
         FuseBatchNormIntoGemm(),
+        FuseArithmeticIntoBatchNorm(),
         FuseConsecutiveGemms(),
         FuseConstantArithmetic(),
         FuseScaleIntoMatMul(),

@@ -75,6 +75,7 @@ _FOLDABLE = (
     "Tanh",
     "Tile",
     "Transpose",
+    "Trilu",
     "Unsqueeze",
     "Where",
     "Xor",
