@@ -22,6 +22,7 @@ from kneronnxopt.passes.eliminate_no_op import (
 from kneronnxopt.passes.expand_einsum import ExpandEinsum
 from kneronnxopt.passes.expand_recurrent import ExpandRecurrent
 from kneronnxopt.passes.fold_constants import FoldConstants, FoldShape
+from kneronnxopt.passes.fold_shape_arithmetic import FoldDimension, FoldExpandTarget, FoldReshapeTarget
 from kneronnxopt.passes.fuse_batch_norm import FuseBatchNormIntoConv, FuseBatchNormIntoGemm
 from kneronnxopt.passes.fuse_bias import FuseAddIntoConv, FuseMatMulAddIntoGemm
 from kneronnxopt.passes.fuse_casts import FuseConsecutiveCasts
@@ -216,7 +217,14 @@ def _forget_source(pipeline: list[ir.passes.PassBase]) -> None:
 
 
 def _folding() -> list[NodePass]:
-    return [ReplaceCastLike(), FoldShape(), FoldConstants()]
+    return [
+        ReplaceCastLike(),
+        FoldShape(),
+        FoldConstants(),
+        FoldDimension(),
+        FoldReshapeTarget(),
+        FoldExpandTarget(),
+    ]
 
 
 def _cleaning() -> list[NodePass]:

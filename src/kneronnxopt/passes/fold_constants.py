@@ -13,7 +13,7 @@ import onnx_ir as ir
 from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import constant, constant_tensor, int_attribute, static_shape
 
-__all__ = ["FoldConstants", "FoldShape"]
+__all__ = ["FoldConstants", "FoldShape", "replace_by_constants"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class FoldShape(NodePass):
         else:
             start, end = int_attribute(node, "start", 0), int_attribute(node, "end", len(shape))
             result = np.array(shape[slice(start, end)], dtype=np.int64)
-        return _replace_by_constants(node, [result])
+        return replace_by_constants(node, [result])
 
 
 class FoldConstants(NodePass):
@@ -132,7 +132,7 @@ class FoldConstants(NodePass):
         if not _is_defined(node, arrays):
             return False
         results = _evaluate(node, arrays)
-        return results is not None and _replace_by_constants(node, results)
+        return results is not None and replace_by_constants(node, results)
 
     @staticmethod
     def _is_worth_it(node: ir.Node) -> bool:
@@ -190,7 +190,8 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[
     return results
 
 
-def _replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> bool:
+def replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> bool:
+    """Put initializers in place of a node's outputs; a graph output stays, and False is returned."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     if any(output.is_graph_output() or output.name is None for output in node.outputs):

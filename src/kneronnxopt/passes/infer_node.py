@@ -91,7 +91,7 @@ def _infer(node: ir.Node) -> dict[str, onnx.TypeProto]:
     for value in node.inputs:
         if value is None or value.name is None or value.dtype is None:
             continue
-        dims = None if value.shape is None else [dim if isinstance(dim, int) else None for dim in value.shape]
+        dims = None if value.shape is None else [dim if isinstance(dim, int) else dim.value for dim in value.shape]
         types[value.name] = onnx.helper.make_tensor_type_proto(int(value.dtype), dims)
         tensor = constant_tensor(value)
         if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
