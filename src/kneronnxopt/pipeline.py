@@ -60,6 +60,7 @@ from kneronnxopt.passes.replace_gather import ReplaceGather
 from kneronnxopt.passes.replace_reshapes import EliminateExpandBeforeBroadcast, ReplaceWithReshape
 from kneronnxopt.passes.replace_split import ReplaceSplit
 from kneronnxopt.passes.replace_sum import ReplaceSum
+from kneronnxopt.passes.reshape_before_slices import ReshapeBeforeSlices
 from kneronnxopt.passes.shapes import (
     ClearShapes,
     DeclareOutputShapes,
@@ -273,6 +274,7 @@ def _fusing(options: Options) -> list[NodePass]:
         FuseConsecutivePads(),
         FuseConsecutiveReduceMeans(),
         FuseConsecutiveSlices(),
+        ReshapeBeforeSlices(),
         FuseFocusIntoConv(),
         *([FuseBatchNormIntoConv()] if options.fuse_bn else []),
         FuseAddIntoConv(),
