@@ -257,6 +257,34 @@ def test_two_unknown_dimensions(target, applied):
     assert counts == applied
 
 
+@pytest.mark.parametrize(("name", "applied"), [("None", {}), ("unknown", {}), ("size", {"fold_reshape_target": 1})])
+def test_a_name_that_says_nothing_is_no_symbol(name, applied):
+    """Some converters call every dimension None; that does not make them equal."""
+    original = anonymous(
+        model(
+            f"""g (float[{name},M,4] x) => (float[A] y) {{
+                s = Shape(x) a = Gather(s, zero) t = Concat<axis=0>(a, minus) r = Reshape(x, t) y = Neg(r) }}""",
+            zero=[0],
+            minus=[-1],
+        ),
+        2,
+    )
+    assert rewritten(original, FoldReshapeTarget(), feeds={"x": weight(2, 3, 4)}, pipeline=False)[1] == applied
+
+
+def test_dimensions_called_alike_are_not_taken_for_equal():
+    original = anonymous(
+        model(
+            """g (float[None,None,4] x) => (float[A] y) {
+                s = Shape(x) a = Gather(s, one) t = Concat<axis=0>(a, minus) r = Reshape(x, t) y = Neg(r) }""",
+            one=[1],
+            minus=[-1],
+        ),
+        2,
+    )
+    assert rewritten(original, FoldReshapeTarget(), feeds={"x": weight(2, 6, 4)}, tolerance=0.0)[1] == {}
+
+
 def test_a_zero_of_the_model_stays():
     original = anonymous(
         model(

@@ -28,6 +28,8 @@ _MAX_LENGTH = 64
 _MAX_NODES = 64
 #: Beyond, int64 arithmetic might wrap around.
 _MAX_INTEGER = 2**31
+#: Names that converters write for any dimension that they do not know: two of them need not be the same size.
+_PLACEHOLDERS = frozenset({"", "?", "*", "-1", "any", "dynamic", "none", "unk", "unknown"})
 _INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
 
 
@@ -171,7 +173,8 @@ _RULES: dict[str, Callable[[_Evaluation, ir.Node], Entries | None]] = {
 def _dimension(dim: int | ir.SymbolicDim) -> Term | None:
     if isinstance(dim, int):
         return Term(dim) if 0 <= dim < _MAX_INTEGER else None
-    return None if dim.value is None else Term(1, (str(dim.value),))
+    name = dim.value
+    return None if name is None or name.strip().lower() in _PLACEHOLDERS else Term(1, (name,))
 
 
 def _unknown(value: ir.Value) -> Entries | None:
