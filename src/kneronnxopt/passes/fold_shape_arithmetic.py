@@ -46,8 +46,8 @@ class FoldReshapeTarget(NodePass):
     3. Elements that are the dimension of x at the same position, by its symbol: 0, which copies it (-1 if it is the
        only one).
     4. A -1 of the model's own beside the elements of 3 becomes the number it must be, where it is one.
-    5. Stays: two unknown elements, an unknown one beside a 0 or a -1 (where a size may be 0 at run time). If y's rank
-       was not known, it is the number of elements.
+    5. Stays: two unknown elements, an unknown one beside a 0 or a -1 (where a size may be 0 at run time). The rank and
+       the dimensions of y that were not known are those of the shape.
     """
 
     name = "fold_reshape_target"
@@ -64,7 +64,10 @@ class FoldReshapeTarget(NodePass):
         target = _reshape_target(dimensions_of(x), entries)
         if output.shape is not None and len(output.shape) != len(entries):
             return False
-        found = _refined(output, entries if target is None else [Term(n) for n in target])
+        numbers = [None] * len(entries) if target is None else target
+        found = _refine(
+            output, [Term(n) if n is not None and n > 0 else e for n, e in zip(numbers, entries, strict=True)]
+        )
         if target is None:
             return found
         assert isinstance(graph, ir.Graph)
@@ -149,11 +152,16 @@ def _inferred_size(dims: Entries, known: list[int | None], copied: list[int]) ->
     return size if size > 0 and not rest else None
 
 
-def _refined(output: ir.Value, entries: Entries) -> bool:
-    """Give a result without shape the rank and the dimensions that its target tells; return whether it had none."""
-    if output.shape is not None:
+def _refine(output: ir.Value, entries: Entries) -> bool:
+    """Give a result the rank and the dimensions that its target tells, if unknown; return whether any was."""
+    old = [None] * len(entries) if output.shape is None else list(output.shape)
+    dims = [
+        dim if isinstance(dim, int) or (dim is not None and dim.value is not None) else _declared(entry)
+        for dim, entry in zip(old, entries, strict=True)
+    ]
+    if output.shape is not None and ir.Shape(dims) == output.shape:
         return False
-    output.shape = ir.Shape([_declared(entry) for entry in entries])
+    output.shape = ir.Shape(dims)
     return True
 
 
