@@ -4,9 +4,10 @@
 
 On every network of ``tests/data/zoo`` (with weights) and the light models of the onnx package.  The optimisers take
 turns in one process; the table has the median wall times in milliseconds, and the number of nodes after each, without
-BatchNormalization and then BatchNormalization alone (ours keeps it by default, as documented).  The times are those
-from a model in memory to a model in memory; for onnxruntime, of making a session that writes its optimised model to a
-file in a temporary folder.  ``pip install ktc[benchmarks]`` brings onnxslim.
+BatchNormalization and then BatchNormalization alone (ours keeps it by default, as documented).  The last lines list
+the networks where ours has more nodes than a peer; those where only documented choices make it so stand apart.  The
+times are those from a model in memory to a model in memory; for onnxruntime, of making a session that writes its
+optimised model to a file in a temporary folder.  ``pip install ktc[benchmarks]`` brings onnxslim.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ RUNTIME = "ort basic"
 TOOLS = (OURS, *PEERS, RUNTIME)
 LARGE_BYTES = 50_000_000
 VERY_LARGE_BYTES = 200_000_000
+#: Constants that a few bytes describe: ours stay nodes where folding them would make the file larger, as documented.
+GROWING = ("ConstantOfShape", "Expand", "Tile")
+#: Ours are unrolled, as documented: no Kneron chip has them.
+RECURRENT = ("GRU", "LSTM", "RNN")
 LIGHT_FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 
@@ -55,6 +60,8 @@ class Row:
     before: tuple[int, int]
     seconds: dict[str, list[float]] = field(default_factory=lambda: {tool: [] for tool in TOOLS})
     nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    kept: int = 0
+    unrolled: int = 0
 
     def time(self, tool: str) -> float:
         """Median time; infinity where the tool fails."""
@@ -92,6 +99,17 @@ def optimize_in_session(content: bytes, path: Path, threads: int) -> None:
     onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+def kept_constants(model: onnx.ModelProto) -> int:
+    """Count the nodes that only repeat a constant."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return sum(node.op_type in GROWING and constants.issuperset(node.input) for node in model.graph.node)
+
+
+def recurrent_nodes(model: onnx.ModelProto) -> int:
+    """Count the recurrent layers."""
+    return sum(node.op_type in RECURRENT for node in model.graph.node)
+
+
 def measure(row: Row, model: onnx.ModelProto, repeats: int, threads: int) -> None:
     """Run each tool in turn, ``repeats`` times."""
     content = model.SerializeToString()
@@ -119,6 +137,9 @@ def measure(row: Row, model: onnx.ModelProto, repeats: int, threads: int) -> Non
                     continue
                 row.seconds[tool].append(time.perf_counter() - start)
                 row.nodes[tool] = count_nodes(onnx.load(path) if tool == RUNTIME else result)
+                if tool == OURS:
+                    row.kept = kept_constants(result)
+                    row.unrolled = recurrent_nodes(model) - recurrent_nodes(result)
                 result = None
 
 
@@ -173,10 +194,24 @@ def print_promises(rows: list[Row]) -> None:
     print(f"ours / slower of them: worst {worst.time(OURS) / worst.slower_peer:.2f}, on {worst.name} (at most 1)")
     runtime = statistics.median(row.time(OURS) / row.time(RUNTIME) for row in rows)
     print(f"ours / {RUNTIME}: median {runtime:.2f}")
-    more = [
-        f"{row.name} {row.nodes[OURS][0]} > {row.fewest_nodes}" for row in rows if row.nodes[OURS][0] > row.fewest_nodes
-    ]
-    print(f"more nodes than the better peer, BatchNormalization aside (none): {', '.join(more) or 'none'}")
+    print_node_counts([row for row in rows if row.nodes[OURS][0] > row.fewest_nodes])
+
+
+def print_node_counts(rows: list[Row]) -> None:
+    """Print where ours has more nodes than a peer, and which of that is documented."""
+    found: dict[str, list[str]] = {"": [], "kept": [], "unrolled": []}
+    for row in rows:
+        ours, fewest = row.nodes[OURS][0], row.fewest_nodes
+        if row.unrolled:
+            found["unrolled"].append(f"{row.name} {ours} > {fewest} ({row.unrolled} layers)")
+        elif ours - row.kept <= fewest:
+            found["kept"].append(f"{row.name} {ours} > {fewest} ({row.kept} of ours)")
+        else:
+            found[""].append(f"{row.name} {ours} > {fewest}" + (f" ({row.kept} of ours kept)" if row.kept else ""))
+    texts = {reason: ", ".join(names) or "none" for reason, names in found.items()}
+    print(f"more nodes than the better peer, BatchNormalization aside (none): {texts['']}")
+    print(f"the same, only by {', '.join(GROWING)} of constants, kept lest the file grow: {texts['kept']}")
+    print(f"the same, with {', '.join(RECURRENT)} unrolled: {texts['unrolled']}")
 
 
 if __name__ == "__main__":

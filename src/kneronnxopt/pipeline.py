@@ -20,6 +20,7 @@ from kneronnxopt.passes.eliminate_no_op import (
 from kneronnxopt.passes.expand_einsum import ExpandEinsum
 from kneronnxopt.passes.expand_recurrent import ExpandRecurrent
 from kneronnxopt.passes.fold_constants import FoldConstants, FoldShape
+from kneronnxopt.passes.fold_shape_arithmetic import FoldDimension, FoldExpandTarget, FoldReshapeTarget
 from kneronnxopt.passes.fuse_batch_norm import FuseBatchNormIntoConv, FuseBatchNormIntoGemm
 from kneronnxopt.passes.fuse_bias import FuseAddIntoConv, FuseMatMulAddIntoGemm
 from kneronnxopt.passes.fuse_casts import FuseConsecutiveCasts
@@ -28,6 +29,8 @@ from kneronnxopt.passes.fuse_concats import FuseConsecutiveConcats, ReplaceConca
 from kneronnxopt.passes.fuse_constant_arithmetic import FuseConstantArithmetic, FuseScaleIntoMatMul
 from kneronnxopt.passes.fuse_focus import FuseFocusIntoConv
 from kneronnxopt.passes.fuse_gemms import FuseConsecutiveGemms
+from kneronnxopt.passes.fuse_into_batch_norm import FuseArithmeticIntoBatchNorm
+from kneronnxopt.passes.fuse_linear_between_reshapes import FuseLinearBetweenReshapes
 from kneronnxopt.passes.fuse_pads import FuseConsecutivePads
 from kneronnxopt.passes.fuse_qkv import FuseQkv
 from kneronnxopt.passes.fuse_reduce_means import FuseConsecutiveReduceMeans, ReduceMeanBeforeTranspose
@@ -56,6 +59,7 @@ from kneronnxopt.passes.replace_gather import ReplaceGather
 from kneronnxopt.passes.replace_reshapes import EliminateExpandBeforeBroadcast, ReplaceWithReshape
 from kneronnxopt.passes.replace_split import ReplaceSplit
 from kneronnxopt.passes.replace_sum import ReplaceSum
+from kneronnxopt.passes.reshape_before_slices import ReshapeBeforeSlices
 from kneronnxopt.passes.shapes import (
     ClearShapes,
     DeclareOutputShapes,
@@ -214,7 +218,14 @@ def _forget_source(pipeline: list[ir.passes.PassBase]) -> None:
 
 
 def _folding() -> list[NodePass]:
-    return [ReplaceCastLike(), FoldShape(), FoldConstants()]
+    return [
+        ReplaceCastLike(),
+        FoldShape(),
+        FoldConstants(),
+        FoldDimension(),
+        FoldReshapeTarget(),
+        FoldExpandTarget(),
+    ]
 
 
 def _cleaning() -> list[NodePass]:
@@ -263,12 +274,15 @@ def _fusing(options: Options) -> list[NodePass]:
         FuseConsecutivePads(),
         FuseConsecutiveReduceMeans(),
         FuseConsecutiveSlices(),
+        ReshapeBeforeSlices(),
         FuseFocusIntoConv(),
         *([FuseBatchNormIntoConv()] if options.fuse_bn else []),
         FuseAddIntoConv(),
         *([] if options.skip_fuse_qkv else [FuseQkv()]),
         FuseMatMulAddIntoGemm(),
+        FuseLinearBetweenReshapes(),
         FuseBatchNormIntoGemm(),
+        FuseArithmeticIntoBatchNorm(),
         FuseConsecutiveGemms(),
         FuseConstantArithmetic(),
         FuseScaleIntoMatMul(),

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import kneronnxopt
 from graphs import interface, model, operators, weight
+from kneronnxopt.passes.fold_constants import FoldConstants
+from rewriting import rewritten, run_alone
 
 few = settings(max_examples=15, deadline=None)
 
@@ -94,6 +96,47 @@ def test_large_results_are_not_folded():
     )
     result = optimized(original)
     assert result.ByteSize() < 2 * original.ByteSize() + 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([np.float32, np.float64, np.int64, np.int32, np.bool_]),
+    st.sampled_from(["", "<upper=0>", "<upper=1>"]),
+    st.lists(st.integers(1, 5), min_size=2, max_size=3),
+    st.integers(-6, 6),
+)
+def test_trilu_of_a_constant_is_folded(dtype, upper, shape, k):
+    dims = ",".join(map(str, shape))
+    name = {"float32": "float", "float64": "double"}.get(np.dtype(dtype).name, np.dtype(dtype).name)
+    array = np.random.default_rng(0).uniform(-3, 3, shape).astype(dtype)
+    result = ",".join(map(str, (2 * shape[0], *shape[1:])))
+    original = model(
+        f"g ({name}[{dims}] x) => ({name}[{result}] y) {{ a = Trilu{upper}(w, k) y = Concat<axis=0>(a, x) }}",
+        w=array,
+        k=np.array(k, np.int64),
+    )
+    feeds = {"x": np.ones(shape, dtype)}
+    assert rewritten(original, FoldConstants(), feeds=feeds, tolerance=0.0, pipeline=False)[0] == {"Concat": 1}
+
+
+def test_causal_mask_is_folded():
+    original = model(
+        """g (float[1,2,6,6] x) => (float[1,2,6,6] y) {
+            a = Trilu<upper=0>(ones) b = Cast<to=9>(a) c = Not(b) m = Where(c, low, zero) y = Add(x, m) }""",
+        ones=np.ones((6, 6), np.float32),
+        low=np.float32(-10000),
+        zero=np.float32(0),
+    )
+    assert rewritten(original, FoldConstants())[0] == {"Add": 1}
+
+
+def test_large_trilu_stays():
+    original = model(
+        """g (float[2000,2000] x) => (float[2000,2000] y) {
+            o = ConstantOfShape(n) a = Trilu(o) y = Mul(x, a) }""",
+        n=[2000, 2000],
+    )
+    assert run_alone(original, FoldConstants())[1] == {}
 
 
 def test_random_numbers_are_not_folded():

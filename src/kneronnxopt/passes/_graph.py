@@ -152,7 +152,7 @@ def new_node(
     attributes: Mapping[str, Any] | None = None,
     *,
     hint: str,
-    shape: Sequence[int] | None = None,
+    shape: Sequence[int | None] | None = None,
     dtype: ir.DataType | None = None,
 ) -> ir.Value:
     """Insert a node with one new output before ``before``; return the output."""

@@ -18,7 +18,7 @@ from kneronnxopt.passes._writing import node_by_position
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
 
-__all__ = ["FoldConstants", "FoldShape"]
+__all__ = ["FoldConstants", "FoldShape", "replace_by_constants"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ _FOLDABLE = (
     "Tanh",
     "Tile",
     "Transpose",
+    "Trilu",
     "Unsqueeze",
     "Where",
     "Xor",
@@ -106,7 +107,7 @@ class FoldShape(NodePass):
         else:
             start, end = int_attribute(node, "start", 0), int_attribute(node, "end", len(shape))
             result = np.array(shape[slice(start, end)], dtype=np.int64)
-        return _replace_by_constants(node, [result])
+        return replace_by_constants(node, [result])
 
 
 class FoldConstants(NodePass):
@@ -136,7 +137,7 @@ class FoldConstants(NodePass):
         if not _is_defined(node, arrays):
             return False
         results = _evaluate(node, arrays)
-        return results is not None and _replace_by_constants(node, results)
+        return results is not None and replace_by_constants(node, results)
 
     @staticmethod
     def _is_worth_it(node: ir.Node) -> bool:
@@ -199,7 +200,8 @@ def _evaluator(content: bytes, opset: int) -> ReferenceEvaluator:
     return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)]))
 
 
-def _replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> bool:
+def replace_by_constants(node: ir.Node, arrays: list[np.ndarray[Any, Any]]) -> bool:
+    """Put initializers in place of a node's outputs; a graph output stays, and False is returned."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     if any(output.is_graph_output() or output.name is None for output in node.outputs):

@@ -24,7 +24,7 @@ from kneronnxopt.passes.fuse_bias import gemm_is_plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FuseBatchNormIntoConv", "FuseBatchNormIntoGemm"]
+__all__ = ["FuseBatchNormIntoConv", "FuseBatchNormIntoGemm", "scale_and_shift"]
 
 
 class _FuseBatchNorm(NodePass):
@@ -41,7 +41,7 @@ class _FuseBatchNorm(NodePass):
         axis = _output_axis(linear)
         if linear.graph is not node.graph or sole_consumer(value) is not node or axis is None:
             return False
-        affine = _scale_and_shift(node)
+        affine = scale_and_shift(node)
         weight, bias = (
             constant(linear.inputs[1]),
             constant(linear.inputs[2] if len(linear.inputs) > 2 else None),
@@ -118,7 +118,7 @@ def _is_representable(product: np.ndarray[Any, Any], factor: np.ndarray[Any, Any
     return bool((np.abs(product) <= limits.max).all() and not lost.any())
 
 
-def _scale_and_shift(node: ir.Node) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+def scale_and_shift(node: ir.Node) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """``y = x * scale + shift`` of an inference-mode BatchNormalization, in double precision."""
     opset = opset_of(node)
     if int_attribute(node, "training_mode", 0) or (opset < 7 and not int_attribute(node, "is_test", 0)):

@@ -18,9 +18,10 @@ from kneronnxopt.passes._graph import (
     static_shape,
 )
 
-__all__ = ["FuseConsecutiveReshapes", "FuseConsecutiveTransposes"]
+__all__ = ["RESHAPES", "FuseConsecutiveReshapes", "FuseConsecutiveTransposes", "target_shape"]
 
-_RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+#: Operators that keep the order of the elements.
+RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 
 class FuseConsecutiveReshapes(NodePass):
@@ -32,16 +33,16 @@ class FuseConsecutiveReshapes(NodePass):
     """
 
     name = "fuse_consecutive_reshapes"
-    op_types = _RESHAPES
+    op_types = RESHAPES
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the reshape-like node before it."""
         middle = node.inputs[0]
         first = middle.producer() if middle is not None else None
         graph = node.graph
-        if first is None or not is_op(first, *_RESHAPES) or first.graph is not graph or opset_of(node) < 5:
+        if first is None or not is_op(first, *RESHAPES) or first.graph is not graph or opset_of(node) < 5:
             return False
-        source, target = first.inputs[0], _target_shape(node.outputs[0])
+        source, target = first.inputs[0], target_shape(node.outputs[0])
         if source is None or target is None:
             return False
         assert isinstance(graph, ir.Graph)
@@ -78,7 +79,8 @@ class FuseConsecutiveTransposes(NodePass):
         return True
 
 
-def _target_shape(value: ir.Value) -> tuple[int, ...] | None:
+def target_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """What a Reshape has to be told to give ``value``'s shape: one unknown dimension is -1; None where one is 0."""
     shape = static_shape(value)
     if shape is not None:
         return shape if 0 not in shape else None

@@ -22,6 +22,9 @@ __all__ = ["InferNode"]
 
 logger = logging.getLogger(__name__)
 
+#: Numbers, symbols, and None for unknown dimensions.
+_Dims = tuple[int | str | None, ...]
+
 _SEEN = "kneronnxopt.inferred_from"
 #: Their outputs depend on graphs or sequences, which onnx infers for whole models only; or it infers them wrongly.
 _LEFT_TO_WHOLE_MODELS = frozenset({"Einsum", "STFT", "If", "Loop", "Scan", "SequenceMap"})
@@ -66,12 +69,16 @@ class InferNode(NodePass):
 
     def _inferred(self, node: ir.Node) -> Mapping[str, onnx.TypeProto]:
         """Types of the outputs o0, o1 ... of a node."""
-        types: list[tuple[str, int, tuple[int | None, ...] | None]] = []
+        types: list[tuple[str, int, _Dims | None]] = []
         data: list[tuple[str, int, tuple[int, ...], bytes]] = []
         for index, value in enumerate(node.inputs):
             if value is None or value.dtype is None:
                 continue
-            dims = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+            dims = (
+                None
+                if value.shape is None
+                else tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+            )
             types.append((f"i{index}", int(value.dtype), dims))
             tensor = constant_tensor(value)
             if tensor is not None and tensor.size <= SMALL_TENSOR_ELEMENTS and tensor.dtype != ir.DataType.STRING:
@@ -109,7 +116,7 @@ def _copy_shape(node: ir.Node) -> bool:
 def _infer(
     content: bytes,
     opset: int,
-    types: tuple[tuple[str, int, tuple[int | None, ...] | None], ...],
+    types: tuple[tuple[str, int, _Dims | None], ...],
     data: tuple[tuple[str, int, tuple[int, ...], bytes], ...],
 ) -> Mapping[str, onnx.TypeProto]:
     """Infer for a serialised node; ``types``: name, element type, shape; ``data``: name, element type, shape, bytes."""

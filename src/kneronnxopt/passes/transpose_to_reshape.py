@@ -15,10 +15,9 @@ from kneronnxopt.passes._graph import (
     sole_consumer,
     static_shape,
 )
+from kneronnxopt.passes.fuse_shape_chains import RESHAPES
 
-__all__ = ["TransposeToReshape"]
-
-_RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+__all__ = ["TransposeToReshape", "keeps_order"]
 
 
 class TransposeToReshape(NodePass):
@@ -36,18 +35,12 @@ class TransposeToReshape(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one Transpose."""
-        source, perm, graph = node.inputs[0], ints_attribute(node, "perm"), node.graph
-        before, after = static_shape(source), static_shape(node.outputs[0])
-        if source is None or perm is None or before is None or after is None or opset_of(node) < 5:
-            return False
-        if sorted(perm) != list(range(len(before))) or after != tuple(before[axis] for axis in perm):
-            return False
-        moved = [axis for axis in perm if before[axis] != 1]
-        if moved != sorted(moved) or before == after or 0 in before:
+        source, after, graph = node.inputs[0], static_shape(node.outputs[0]), node.graph
+        if source is None or after is None or not keeps_order(node) or static_shape(source) == after:
             return False
         producer = source.producer()
-        merges = is_op(sole_consumer(node.outputs[0]), *_RESHAPES) or (
-            is_op(producer, *_RESHAPES) and sole_consumer(source) is node
+        merges = is_op(sole_consumer(node.outputs[0]), *RESHAPES) or (
+            is_op(producer, *RESHAPES) and sole_consumer(source) is node
         )
         if not merges:
             return False
@@ -55,3 +48,14 @@ class TransposeToReshape(NodePass):
         shape = new_constant(graph, f"{node.outputs[0].name}_shape", np.array(after, dtype=np.int64))
         replace_node(node, "Reshape", [source, shape])
         return True
+
+
+def keeps_order(node: ir.Node) -> bool:
+    """Whether a Transpose moves axes of size 1 only, so that a Reshape (opset 5) can stand for it."""
+    perm, before, after = ints_attribute(node, "perm"), static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if perm is None or before is None or after is None or 0 in before or opset_of(node) < 5:
+        return False
+    if sorted(perm) != list(range(len(before))) or after != tuple(before[axis] for axis in perm):
+        return False
+    moved = [axis for axis in perm if before[axis] != 1]
+    return moved == sorted(moved)
