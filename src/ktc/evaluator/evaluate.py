@@ -11,6 +11,7 @@ from ktc.evaluator.macs import theoretical_ms
 from ktc.evaluator.strips import search_strips
 from ktc.evaluator.tiling import tile
 from ktc.evaluator.validation import check_settings
+from ktc.hardware.user_config import user_figures
 
 if TYPE_CHECKING:
     from ktc.evaluator.cost import Bandwidths
@@ -71,6 +72,7 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         expected_error_percent=platform.expected_error_percent,
         expected_error_source=platform.figures["expected_error_percent"].source,
         warnings=(*program.warnings, *_warnings(program, platform, settings)),
+        user_figures=user_figures(platform),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
+    from ktc.hardware.user_config import UserFigure
 
 __all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType"]
 
@@ -143,6 +144,8 @@ class Evaluation:
         Where that figure comes from.
     warnings : tuple of str
         Sentences for the user.
+    user_figures : tuple of UserFigure
+        Figures of the platform that are the user's own; the expected error does not hold for them.
     """
 
     platform: str
@@ -159,6 +162,7 @@ class Evaluation:
     expected_error_percent: float
     expected_error_source: str
     warnings: tuple[str, ...] = ()
+    user_figures: tuple[UserFigure, ...] = ()
 
     @property
     def time_ms(self) -> float:

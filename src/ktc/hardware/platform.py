@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,7 @@ __all__ = [
     "platform_names",
 ]
 
-Confidence = Literal["stated", "derived", "inferred", "fitted"]
+Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
 Overlap = Literal["sum", "max(C,W)+D", "max(C,W+D)", "max"]
 
@@ -45,8 +46,9 @@ class Figure:
         Unit of the value; ``"1"`` for pure numbers, ``"-"`` for texts.
     source : str
         Where the value comes from.
-    confidence : {"stated", "derived", "inferred", "fitted"}
-        Stated by a source, computed from one, a reading that may be wrong, or fitted to published times.
+    confidence : {"stated", "derived", "inferred", "fitted", "user"}
+        Stated by a source, computed from one, a reading that may be wrong, fitted to published times, or given by
+        the user.
     """
 
     value: Any
@@ -263,9 +265,17 @@ def _typed(value: object, kind: Any, where: str) -> Any:
         return tuple(value)
     if kind == Mapping[str, str] and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         return MappingProxyType(value)
-    wanted = "a positive number" if kind in (int, float) else str(kind)
-    raise ConfigError(f"{where} is {value!r}, but has to be {wanted}.")
+    raise ConfigError(f"{where} is {reprlib.repr(value)}, but has to be {_words(kind)}.")
+
+
+def _words(kind: Any) -> str:
+    names = {float: "a positive number", int: "a positive whole number", str: "a text", bool: "true or false"}
+    if kind in names:
+        return names[kind]
+    if kind == tuple[str, ...]:
+        return "a list of texts"
+    return "an object of texts" if kind == Mapping[str, str] else f"one of {', '.join(get_args(kind))}"
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf

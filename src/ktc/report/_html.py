@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktc.report._breakdown import costliest, mac_use, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
-from ktc.report._format import count, digits, megabytes, single_line
+from ktc.report._format import count, digits, megabytes, plain, single_line
 from ktc.report._summary import STATEMENT, error_sentence, messages, summary, tool_version
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
         "longest_ms": max((node.sync_ms for node in evaluation.nodes), default=0.0),
         "summary": summary(evaluation),
         "settings": _settings(evaluation),
+        "own_figures": _own_figures(evaluation),
     }
 
 
@@ -176,6 +177,14 @@ def _settings(evaluation: Evaluation) -> list[tuple[str, str, bool]]:
         shown = "platform's own" if value is None else single_line(str(value))
         rows.append((field.name, shown, value != field.default))
     return rows
+
+
+def _own_figures(evaluation: Evaluation) -> list[list[str]]:
+    """Return name, value, packaged value, unit and source of every figure of the user's own."""
+    return [
+        [single_line(text) for text in (f.name, plain(f.value), plain(f.packaged), f.unit, f.source)]
+        for f in evaluation.user_figures
+    ]
 
 
 def _row(evaluation: Evaluation, index: int) -> list[tuple[Column, str]]:

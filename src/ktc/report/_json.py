@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "render_json", "schema"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def schema() -> dict[str, Any]:
@@ -63,6 +63,7 @@ def render_json(evaluation: Evaluation) -> dict[str, Any]:
             "read_bandwidth_gbps": evaluation.read_bandwidth,
             "write_bandwidth_gbps": evaluation.write_bandwidth,
             "weight_bandwidth_gbps": evaluation.weight_bandwidth,
+            "user_figures": [asdict(figure) for figure in evaluation.user_figures],
         },
         "settings": asdict(evaluation.settings),
         "time_by_bound": [asdict(part) for part in time_by_bound(evaluation)],

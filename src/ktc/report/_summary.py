@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kneronnxopt._version import __version__
-from ktc.report._format import NOT_AVAILABLE, digits, megabytes, single_line
+from ktc.report._format import NOT_AVAILABLE, digits, megabytes, plain, single_line
 
 if TYPE_CHECKING:
     from ktc.evaluator.evaluation import Evaluation
@@ -71,7 +71,10 @@ def summary(evaluation: Evaluation) -> tuple[SummaryField, ...]:
     settings = evaluation.settings
     time_ms, fps = evaluation.time_ms, evaluation.fps
     cpu_nodes = [node.name for node in evaluation.cpu_nodes]
-    comment = f"estimate by an analytical model, expected error {digits(evaluation.expected_error_percent, 3)} %"
+    error = f"expected error {digits(evaluation.expected_error_percent, 3)} %"
+    if evaluation.user_figures:
+        error = "with figures of the user's own, error unknown"
+    comment = f"estimate by an analytical model, {error}"
 
     def bandwidth(engine: str, value: float, meaning: str) -> SummaryField:
         return SummaryField(f"ip_eval/{engine} bandwidth GB/s", value, f"{value:.6f}", meaning)
@@ -126,6 +129,12 @@ def messages(evaluation: Evaluation) -> tuple[str, ...]:
             "from the actual fps"
         )
         lines.append(f"CPU ops types: {', '.join(types)}")
+    if own := evaluation.user_figures:
+        many = f"{len(own)} figures of the platform are" if len(own) > 1 else "1 figure of the platform is"
+        given = "; ".join(
+            f"{figure.name} = {plain(figure.value)} {figure.unit} (packaged {plain(figure.packaged)})" for figure in own
+        )
+        lines.append(f"{many} not the packaged, so the expected error does not hold: {single_line(given)}")
     if not evaluation.time_ms:
         lines.append("no node takes time on the NPU, so there is no frame rate to report")
     return (*lines, *map(single_line, evaluation.warnings))
@@ -133,7 +142,12 @@ def messages(evaluation: Evaluation) -> tuple[str, ...]:
 
 def error_sentence(evaluation: Evaluation) -> str:
     """Return the expected error and where that figure comes from, in one line."""
-    return (
+    error = (
         f"+/- {digits(evaluation.expected_error_percent, 3)} % on total time and FPS "
         f"({single_line(evaluation.expected_error_source)})"
     )
+    if own := evaluation.user_figures:
+        error = (
+            f"not known, since these figures are the user's own: {', '.join(f.name for f in own)}; as packaged {error}"
+        )
+    return error
