@@ -16,7 +16,7 @@ from ktc._folders import output_folder
 from ktc._models import read_model, refuse_container
 from ktc.errors import ConfigError, KtcError, ModelError
 from ktc.hardware.user_config import ENVIRONMENT_VARIABLE, configured_platform
-from ktc.report._format import digits
+from ktc.report._format import digits, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,14 +156,18 @@ def _headline(report: EvaluationReport, platform: str) -> str:
     on_cpu = f"{count} CPU node{'' if count == 1 else 's'}"
     if not report.time_ms:
         return f"no estimate: nothing of this model runs on the NPU of the KL{platform}, {on_cpu}"
-    left_out = f"{on_cpu}, whose time is not included" if count else on_cpu
-    own = report.evaluation.user_figures
+    cpu_ms = report.evaluation.cpu_time_ms
+    if cpu_ms:
+        on_cpu += f", about {roughly(cpu_ms)} ms on the CPU, not included"
+    elif count:
+        on_cpu += ", whose time is not included"
     error = f"typical error {report.evaluation.expected_error_percent:.0f} %"
-    if own:
-        error = f"with {len(own)} figure{'' if len(own) == 1 else 's'} of your own, error unknown"
+    if not report.evaluation.error_known:
+        own = len(report.evaluation.user_figures)
+        error = f"with {own} figure{'' if own == 1 else 's'} of your own, error unknown"
     return (
         f"estimate: {digits(report.fps, 4)} fps, {digits(report.time_ms, 4)} ms per inference on the KL{platform} "
-        f"({error}), {left_out}"
+        f"({error}), {on_cpu}"
     )
 
 

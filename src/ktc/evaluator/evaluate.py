@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktc.errors import ConfigError
 from ktc.evaluator.cost import bandwidths, node_time
+from ktc.evaluator.cpu_cost import cpu_time_ms
 from ktc.evaluator.evaluation import Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.macs import theoretical_ms
 from ktc.evaluator.strips import search_strips
@@ -73,6 +74,8 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         expected_error_source=platform.figures["expected_error_percent"].source,
         warnings=(*program.warnings, *_warnings(program, platform, settings)),
         user_figures=user_figures(platform),
+        cpu_core=platform.cpu_core,
+        cpu_frequency_mhz=platform.cpu_frequency_mhz,
     )
 
 
@@ -116,6 +119,7 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 output_format=_formats(tiled, node.outputs),
                 output_shape=shapes[node.outputs[0]] if node.outputs else (),
                 reason=node.reason,
+                cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
             )
         )
         command += not on_cpu

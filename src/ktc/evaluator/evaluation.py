@@ -86,6 +86,8 @@ class NodeEvaluation:
         ONNX shape of the first output.
     reason : str or None
         CPU nodes only: the sentence that says why the NPU cannot run it.
+    cpu_ms : float or None
+        CPU nodes only: rough time on the host core, in ms, which is no part of any other time; None if not known.
     """
 
     name: str
@@ -114,11 +116,12 @@ class NodeEvaluation:
     output_format: str
     output_shape: tuple[int, ...]
     reason: str | None = None
+    cpu_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one inference of one model costs on one platform. CPU nodes cost nothing here, as documented.
+    """What one inference of one model costs on one platform. CPU nodes are no part of its time, as documented.
 
     Attributes
     ----------
@@ -146,6 +149,10 @@ class Evaluation:
         Sentences for the user.
     user_figures : tuple of UserFigure
         Figures of the platform that are the user's own; the expected error does not hold for them.
+    cpu_core : str
+        Type of the host core that `cpu_time_ms` is for.
+    cpu_frequency_mhz : float
+        Its clock.
     """
 
     platform: str
@@ -163,6 +170,8 @@ class Evaluation:
     expected_error_source: str
     warnings: tuple[str, ...] = ()
     user_figures: tuple[UserFigure, ...] = ()
+    cpu_core: str = ""
+    cpu_frequency_mhz: float = 0.0
 
     @property
     def time_ms(self) -> float:
@@ -218,3 +227,18 @@ class Evaluation:
     def cpu_nodes(self) -> tuple[NodeEvaluation, ...]:
         """The nodes that fall to the CPU."""
         return tuple(node for node in self.nodes if node.type == "CPU")
+
+    @property
+    def cpu_time_ms(self) -> float:
+        """Rough time of the CPU nodes on the host core, in ms: an order of magnitude, no part of `time_ms`."""
+        return sum(node.cpu_ms or 0.0 for node in self.nodes)
+
+    @property
+    def cpu_nodes_without_time(self) -> int:
+        """Number of CPU nodes whose time is not known, and so is no part of `cpu_time_ms`."""
+        return sum(node.cpu_ms is None for node in self.cpu_nodes)
+
+    @property
+    def error_known(self) -> bool:
+        """Whether the expected error holds: all figures behind `time_ms` are the packaged ones."""
+        return all(figure.name.startswith("cpu_") for figure in self.user_figures)

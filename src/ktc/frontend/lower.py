@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from ktc.errors import ModelError
+from ktc.frontend.cpu_work import cpu_work
 from ktc.frontend.fusion import fuse, gate
 from ktc.frontend.graph import Graph, Operator, read_graph
 from ktc.frontend.inference import infer_values
@@ -192,6 +193,7 @@ class _Lowering:
                 inputs=self._feature_maps(operator),
                 outputs=tuple(name for name in operator.outputs if name),
                 reason=reason,
+                cpu_work=cpu_work(operator, self.graph),
             )
         )
 
@@ -278,5 +280,6 @@ class _Lowering:
                 inputs=(source,),
                 outputs=(name,),
                 reason=verdicts[0].reason,
+                cpu_work=cpu_work(reshape, self.graph),
             )
         )

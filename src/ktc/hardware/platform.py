@@ -112,6 +112,14 @@ class Platform:
     image_format, plane_format, inner_format : Mapping of str to str
         Data layout for ``"8"`` and ``"16"`` bits: images of 3 or 4 channels, single planes and outputs,
         tensors between NPU nodes.
+    cpu_core : str
+        Type of the host core that CPU nodes run on.
+    cpu_frequency_mhz : float
+        Its clock.
+    cpu_macs_per_cycle, cpu_elements_per_cycle, cpu_functions_per_cycle : float
+        Rates of one core: multiply-accumulates, values of elementwise operators, elementary functions.
+    cpu_bandwidth : float
+        DRAM rate of one core, in GB/s.
     expected_error_percent : float
         Typical error of the estimated time, in percent.
     figures : Mapping of str to Figure
@@ -158,6 +166,12 @@ class Platform:
     image_format: Mapping[str, str]
     plane_format: Mapping[str, str]
     inner_format: Mapping[str, str]
+    cpu_core: str
+    cpu_frequency_mhz: float
+    cpu_macs_per_cycle: float
+    cpu_elements_per_cycle: float
+    cpu_functions_per_cycle: float
+    cpu_bandwidth: float
     expected_error_percent: float
     figures: Mapping[str, Figure]
 

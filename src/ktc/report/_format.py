@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
-__all__ = ["NOT_AVAILABLE", "count", "digits", "megabytes", "plain", "single_line"]
+__all__ = ["NOT_AVAILABLE", "count", "digits", "megabytes", "plain", "roughly", "single_line"]
 
 NOT_AVAILABLE = "N/A"
 
@@ -67,3 +67,12 @@ def plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def roughly(value: float) -> str:
+    """Print the order of magnitude of a number: one digit that counts.
+
+    >>> roughly(1234.5), roughly(0.00062), roughly(0.0)
+    ('1000', '0.0006', '0')
+    """
+    return digits(float(f"{value:.1g}"), 1)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ktc.report._breakdown import costliest, mac_use, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
-from ktc.report._format import count, digits, megabytes, plain, single_line
-from ktc.report._summary import STATEMENT, error_sentence, messages, summary, tool_version
+from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
+from ktc.report._summary import STATEMENT, cpu_sentence, error_sentence, messages, summary, tool_version
 
 if TYPE_CHECKING:
     import jinja2
@@ -61,7 +61,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count, digits=digits, megabytes=megabytes, line=single_line)
+    environment.filters.update(count=count, digits=digits, megabytes=megabytes, roughly=roughly, line=single_line)
     environment.filters["percent"] = lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
     return environment
 
@@ -96,13 +96,14 @@ class _Costly:
     mac_use: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _CpuGroup:
     """CPU nodes of one operator that share one reason."""
 
     backend: str
     reason: str
     names: list[str]
+    time_ms: float | None = 0.0
 
 
 def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
         "main_part": max(parts, key=lambda part: part.time_ms, default=None),
         "segments": _segments(evaluation),
         "costly": _costly(evaluation, nodes_shown),
+        "cpu_time": cpu_sentence(evaluation),
         "cpu_groups": _cpu_groups(evaluation),
         "longest_ms": max((node.sync_ms for node in evaluation.nodes), default=0.0),
         "summary": summary(evaluation),
@@ -165,7 +167,9 @@ def _cpu_groups(evaluation: Evaluation) -> list[_CpuGroup]:
     groups: dict[tuple[str, str], _CpuGroup] = {}
     for node in evaluation.cpu_nodes:
         key = single_line(node.backend), single_line(node.reason or "No reason recorded.")
-        groups.setdefault(key, _CpuGroup(*key, names=[])).names.append(single_line(node.name))
+        group = groups.setdefault(key, _CpuGroup(*key, names=[]))
+        group.names.append(single_line(node.name))
+        group.time_ms = None if group.time_ms is None or node.cpu_ms is None else group.time_ms + node.cpu_ms
     return list(groups.values())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kneronnxopt._version import __version__
-from ktc.report._format import NOT_AVAILABLE, digits, megabytes, plain, single_line
+from ktc.report._format import NOT_AVAILABLE, digits, megabytes, plain, roughly, single_line
 
 if TYPE_CHECKING:
     from ktc.evaluator.evaluation import Evaluation
@@ -15,6 +15,7 @@ __all__ = [
     "HTML_NAME",
     "STATEMENT",
     "SummaryField",
+    "cpu_sentence",
     "error_sentence",
     "messages",
     "summary",
@@ -72,7 +73,7 @@ def summary(evaluation: Evaluation) -> tuple[SummaryField, ...]:
     time_ms, fps = evaluation.time_ms, evaluation.fps
     cpu_nodes = [node.name for node in evaluation.cpu_nodes]
     error = f"expected error {digits(evaluation.expected_error_percent, 3)} %"
-    if evaluation.user_figures:
+    if not evaluation.error_known:
         error = "with figures of the user's own, error unknown"
     comment = f"estimate by an analytical model, {error}"
 
@@ -134,7 +135,8 @@ def messages(evaluation: Evaluation) -> tuple[str, ...]:
         given = "; ".join(
             f"{figure.name} = {plain(figure.value)} {figure.unit} (packaged {plain(figure.packaged)})" for figure in own
         )
-        lines.append(f"{many} not the packaged, so the expected error does not hold: {single_line(given)}")
+        so = "" if evaluation.error_known else ", so the expected error does not hold"
+        lines.append(f"{many} not the packaged{so}: {single_line(given)}")
     if not evaluation.time_ms:
         lines.append("no node takes time on the NPU, so there is no frame rate to report")
     return (*lines, *map(single_line, evaluation.warnings))
@@ -146,8 +148,22 @@ def error_sentence(evaluation: Evaluation) -> str:
         f"+/- {digits(evaluation.expected_error_percent, 3)} % on total time and FPS "
         f"({single_line(evaluation.expected_error_source)})"
     )
-    if own := evaluation.user_figures:
-        error = (
-            f"not known, since these figures are the user's own: {', '.join(f.name for f in own)}; as packaged {error}"
-        )
+    if not evaluation.error_known:
+        names = ", ".join(figure.name for figure in evaluation.user_figures)
+        error = f"not known, since these figures are the user's own: {names}; as packaged {error}"
     return error
+
+
+def cpu_sentence(evaluation: Evaluation) -> str:
+    """Return how long the CPU nodes take, in one line; empty if there are none."""
+    if not evaluation.cpu_nodes:
+        return ""
+    core = f"one {single_line(evaluation.cpu_core)} at {digits(evaluation.cpu_frequency_mhz, 3)} MHz"
+    without = evaluation.cpu_nodes_without_time
+    if without == len(evaluation.cpu_nodes):
+        return f"not known on {core}, and not part of the time above"
+    left_out = f", without {without} of them whose time is not known" if without else ""
+    return (
+        f"about {roughly(evaluation.cpu_time_ms)} ms on {core}{left_out}; "
+        "a rough estimate, good for the order of magnitude, and not part of the time above"
+    )
