@@ -167,6 +167,7 @@ def _nodes(draw: st.DrawFn) -> NodeEvaluation:
         read_bytes=draw(_small),
         weight_bytes=draw(_small),
         sync_ms=draw(_ms),
+        outside_calibration=tuple(draw(st.lists(names, max_size=2))),
         bound=draw(st.sampled_from(get_args(Bound))),
         output_shape=draw(_shape),
     )
@@ -203,6 +204,7 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
         expected_error_source=draw(names),
         user_figures=tuple(draw(st.lists(_user_figures, max_size=2))),
         cpu_core=draw(names),
+        settings_outside_calibration=tuple(draw(st.lists(names, max_size=1))),
         cpu_frequency_mhz=draw(st.floats(1, 1e4)),
     )
 

@@ -88,6 +88,8 @@ class NodeEvaluation:
         CPU nodes only: the sentence that says why the NPU cannot run it.
     cpu_ms : float or None
         CPU nodes only: rough time on the host core, in ms, which is no part of any other time; None if not known.
+    outside_calibration : tuple of str
+        What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
     """
 
     name: str
@@ -117,6 +119,7 @@ class NodeEvaluation:
     output_shape: tuple[int, ...]
     reason: str | None = None
     cpu_ms: float | None = None
+    outside_calibration: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,8 @@ class Evaluation:
         Type of the host core that `cpu_time_ms` is for.
     cpu_frequency_mhz : float
         Its clock.
+    settings_outside_calibration : tuple of str
+        Settings that no published time has, e.g. ``"dma_bandwidth=2"``; they concern all nodes.
     """
 
     platform: str
@@ -172,6 +177,7 @@ class Evaluation:
     user_figures: tuple[UserFigure, ...] = ()
     cpu_core: str = ""
     cpu_frequency_mhz: float = 0.0
+    settings_outside_calibration: tuple[str, ...] = ()
 
     @property
     def time_ms(self) -> float:
@@ -242,3 +248,14 @@ class Evaluation:
     def error_known(self) -> bool:
         """Whether the expected error holds: all figures behind `time_ms` are the packaged ones."""
         return all(figure.name.startswith("cpu_") for figure in self.user_figures)
+
+    @property
+    def nodes_outside_calibration(self) -> tuple[NodeEvaluation, ...]:
+        """The NPU nodes with something that occurs in no published network."""
+        return tuple(node for node in self.nodes if node.outside_calibration)
+
+    @property
+    def share_outside_calibration(self) -> float:
+        """Part of `time_ms` in nodes outside of the calibration, between 0 and 1."""
+        outside = sum(node.sync_ms for node in self.nodes_outside_calibration)
+        return outside / self.time_ms if self.time_ms else 0.0

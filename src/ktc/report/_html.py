@@ -9,10 +9,18 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ktc.report._breakdown import costliest, mac_use, share, time_by_bound, time_range
+from ktc.report._breakdown import costliest, mac_use, outside_by_reason, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
 from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
-from ktc.report._summary import STATEMENT, cpu_sentence, error_sentence, messages, summary, tool_version
+from ktc.report._summary import (
+    STATEMENT,
+    calibration_sentence,
+    cpu_sentence,
+    error_sentence,
+    messages,
+    summary,
+    tool_version,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -94,6 +102,7 @@ class _Costly:
     share: float
     cumulative: float
     mac_use: float | None
+    outside: bool
 
 
 @dataclass(slots=True)
@@ -119,6 +128,8 @@ def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
         "main_part": max(parts, key=lambda part: part.time_ms, default=None),
         "segments": _segments(evaluation),
         "costly": _costly(evaluation, nodes_shown),
+        "outside": outside_by_reason(evaluation),
+        "calibration": calibration_sentence(evaluation),
         "cpu_time": cpu_sentence(evaluation),
         "cpu_groups": _cpu_groups(evaluation),
         "longest_ms": max((node.sync_ms for node in evaluation.nodes), default=0.0),
@@ -158,6 +169,7 @@ def _costly(evaluation: Evaluation, limit: int) -> list[_Costly]:
                 share=part,
                 cumulative=cumulative,
                 mac_use=mac_use(node, evaluation),
+                outside=bool(node.outside_calibration),
             )
         )
     return rows

@@ -15,6 +15,7 @@ __all__ = [
     "HTML_NAME",
     "STATEMENT",
     "SummaryField",
+    "calibration_sentence",
     "cpu_sentence",
     "error_sentence",
     "messages",
@@ -151,7 +152,8 @@ def error_sentence(evaluation: Evaluation) -> str:
     if not evaluation.error_known:
         names = ", ".join(figure.name for figure in evaluation.user_figures)
         error = f"not known, since these figures are the user's own: {names}; as packaged {error}"
-    return error
+    outside = calibration_sentence(evaluation)
+    return f"{error}; {outside}" if outside else error
 
 
 def cpu_sentence(evaluation: Evaluation) -> str:
@@ -167,3 +169,15 @@ def cpu_sentence(evaluation: Evaluation) -> str:
         f"about {roughly(evaluation.cpu_time_ms)} ms on {core}{left_out}; "
         "a rough estimate, good for the order of magnitude, and not part of the time above"
     )
+
+
+def calibration_sentence(evaluation: Evaluation) -> str:
+    """Return how much lies outside of what the model was calibrated with, in one line; empty if nothing does."""
+    parts = []
+    if outside := evaluation.nodes_outside_calibration:
+        nodes = f"{len(outside)} node{'' if len(outside) == 1 else 's'}"
+        share = f"{100 * evaluation.share_outside_calibration:.1f} %"
+        parts.append(f"{share} of the time is in {nodes} outside of what was calibrated")
+    if settings := evaluation.settings_outside_calibration:
+        parts.append(f"no published time has {', '.join(map(single_line, settings))}")
+    return "; ".join(parts)
