@@ -210,7 +210,11 @@ def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
         "or python -m kneronnxopt.optimize --overwrite-input-shapes"
     )
     if info.type.WhichOneof("value") != "tensor_type":
-        raise ModelError(f"input {info.name!r} is not a tensor, so no NPU can take it.")
+        kind = (info.type.WhichOneof("value") or "value without a type").removesuffix("_type").replace("_", " ")
+        warnings.append(
+            f"input {info.name!r} is no tensor ({kind}), so no NPU can take it; what reads it is a CPU node."
+        )
+        return Value(info.name)
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
         raise ModelError(f"input {info.name!r} has no shape; {remedy}.")
