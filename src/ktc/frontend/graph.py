@@ -210,10 +210,8 @@ def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
         "or python -m kneronnxopt.optimize --overwrite-input-shapes"
     )
     if info.type.WhichOneof("value") != "tensor_type":
-        kind = (info.type.WhichOneof("value") or "value without a type").removesuffix("_type").replace("_", " ")
-        warnings.append(
-            f"input {info.name!r} is no tensor ({kind}), so no NPU can take it; what reads it is a CPU node."
-        )
+        kind = (info.type.WhichOneof("value") or "unknown").removesuffix("_type")
+        warnings.append(f"input {info.name!r} is no tensor ({kind}); what reads it runs on the CPU.")
         return Value(info.name)
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
