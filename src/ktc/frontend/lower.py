@@ -30,6 +30,7 @@ _BACKENDS = {
     "ReduceMean": "KneronScale",
     "Split": "Slice",
 }
+_TYPE_NAMES = {number: name for name, number in onnx.TensorProto.DataType.items()}
 _FULLY_CONNECTED = frozenset({"Gemm", "MatMul"})
 
 
@@ -149,8 +150,7 @@ class _Lowering:
 
     def _tensor(self, name: str) -> Tensor:
         value = self.graph.values[name]
-        known = value.elem_type in onnx.TensorProto.DataType.values()
-        return Tensor(name, value.shape, onnx.TensorProto.DataType.Name(value.elem_type) if known else "UNDEFINED")
+        return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
         names = (n for n in (*operator.inputs, *operator.captured) if n and not self.graph.is_constant(n))
