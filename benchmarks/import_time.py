@@ -3,8 +3,8 @@
     python benchmarks/import_time.py
 
 ``import ktc`` against ``import onnx`` (limit 1.2), and ``python -m ktc.opt_and_eval -e 720`` of MobileNetV2 with
-weights, report included, against ``python -c "import onnxruntime, onnx"`` (limit 3).  Both sides take turns; the figures
-are medians of the wall times, and the ratio is the median of the ratios of neighbours.
+weights, report included, against ``python -c "import onnxruntime, onnx"`` (limit 3).  Both sides take turns; the
+figures are medians of the wall times, and the ratio is the median of the ratios of neighbours.
 """
 
 from __future__ import annotations
