@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.settings import EvaluationSettings
+from ktc.hardware import UserFigure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,9 @@ def make_node(index: int = 0, **changes: object) -> NodeEvaluation:
     return NodeEvaluation(**(fields | changes))  # type: ignore[arg-type]
 
 
-def make_cpu_node(name: str = "cpu_fusion_node_resize", reason: str | None = "no linear resize") -> NodeEvaluation:
+def make_cpu_node(
+    name: str = "cpu_fusion_node_resize", reason: str | None = "no linear resize", cpu_ms: float | None = 2.5
+) -> NodeEvaluation:
     """Build a node that the NPU cannot run."""
     zero = (
         "macs",
@@ -100,6 +103,7 @@ def make_cpu_node(name: str = "cpu_fusion_node_resize", reason: str | None = "no
         input_format="RAW8",
         output_format="RAW8",
         reason=reason,
+        cpu_ms=cpu_ms,
         **dict.fromkeys(zero, 0),
     )
 
@@ -123,6 +127,8 @@ def make_evaluation(count: int = 3, **changes: object) -> Evaluation:
         "theoretical_conv_ms": 0.002 * count,
         "expected_error_percent": 12.5,
         "expected_error_source": "median of networks left out of the fit",
+        "cpu_core": "Cortex-M4",
+        "cpu_frequency_mhz": 400.0,
     }
     return Evaluation(**(fields | changes))  # type: ignore[arg-type]
 
@@ -134,10 +140,20 @@ _ms = st.floats(0, 1e6, allow_nan=False).map(lambda x: x if x > 1e-12 else 0.0)
 _shape = st.lists(st.integers(1, 4096), max_size=5).map(tuple)
 
 
+_user_figures = st.builds(
+    UserFigure,
+    name=st.sampled_from(["read_bandwidth", "cpu_bandwidth", "layout_operators"]),
+    value=st.floats(1e-9, 1e15) | names | st.lists(names, max_size=3),
+    packaged=st.integers(1, 9) | st.floats(1e-9, 1e15) | st.lists(names, max_size=3),
+    unit=names,
+    source=names,
+)
+
+
 @st.composite
 def _nodes(draw: st.DrawFn) -> NodeEvaluation:
     if draw(st.integers(0, 4)) == 0:
-        return make_cpu_node(draw(names), draw(st.none() | names))
+        return make_cpu_node(draw(names), draw(st.none() | names), draw(st.none() | _ms))
     return make_node(
         name=draw(names),
         origins=tuple(draw(st.lists(names, max_size=3))),
@@ -151,6 +167,7 @@ def _nodes(draw: st.DrawFn) -> NodeEvaluation:
         read_bytes=draw(_small),
         weight_bytes=draw(_small),
         sync_ms=draw(_ms),
+        outside_calibration=tuple(draw(st.lists(names, max_size=2))),
         bound=draw(st.sampled_from(get_args(Bound))),
         output_shape=draw(_shape),
     )
@@ -185,6 +202,10 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
         warnings=tuple(draw(st.lists(names, max_size=3))),
         expected_error_percent=draw(st.floats(0, 300)),
         expected_error_source=draw(names),
+        user_figures=tuple(draw(st.lists(_user_figures, max_size=2))),
+        cpu_core=draw(names),
+        settings_outside_calibration=tuple(draw(st.lists(names, max_size=1))),
+        cpu_frequency_mhz=draw(st.floats(1, 1e4)),
     )
 
 

@@ -6,16 +6,19 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 from graphs import model, operators
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def test_page_of_passes_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("generate_passes", DOCS / "generate_passes.py")
+@pytest.mark.parametrize("name", ["passes", "operators"])
+def test_generated_page_is_up_to_date(name):
+    spec = importlib.util.spec_from_file_location(f"generate_{name}", DOCS / f"generate_{name}.py")
     generator = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generator)
-    assert (DOCS / "passes.md").read_text("utf-8") == generator.page(), "run python docs/generate_passes.py"
+    assert (DOCS / f"{name}.md").read_text("utf-8") == generator.page(), f"run python docs/generate_{name}.py"
 
 
 def test_every_pass_is_described():

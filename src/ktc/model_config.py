@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ktc._folders import output_folder
 from ktc._models import checked_model, read_model, refuse_container
@@ -14,6 +14,7 @@ from ktc.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import onnx
 
@@ -131,6 +132,8 @@ class ModelConfig:
         weight_bandwidth: float | None = None,
         dma_bandwidth: float | None = None,
         compiler_tiling: str = "default",
+        *,
+        ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     ) -> EvaluationReport:
         """Estimate the model's performance on the NPU, and write the report.
 
@@ -148,6 +151,10 @@ class ModelConfig:
             GB/s in place of the platform's own.
         compiler_tiling : str
             ``"default"`` or ``"deep_search"``.
+        ip_config : path or mapping, optional
+            Figures of the platform in place of the packaged ones: a file or a folder with files
+            ``ip_config_<platform>.json``, or figure names to values, e.g. ``{"read_bandwidth": 4.0}``. Those that are
+            not given stay. Defaults to what the environment variable ``KTC_IP_CONFIG`` names, if it is set.
 
         Returns
         -------
@@ -158,15 +165,18 @@ class ModelConfig:
         Raises
         ------
         ConfigError
-            An argument has a value that is not allowed here, or the folder cannot be written to.
+            An argument has a value that is not allowed here, a configuration is not valid, or the folder cannot be
+            written to.
         ModelError
             The model has an input whose shape is not known.
         """
         from ktc.evaluator import check_settings, evaluate
         from ktc.evaluator.settings import EvaluationSettings
         from ktc.frontend import lower
+        from ktc.hardware.user_config import configured_platform
         from ktc.report import write_report
 
+        platform = configured_platform(self.platform, ip_config)
         settings = EvaluationSettings(
             datapath_bitwidth_mode=datapath_bitwidth_mode,
             weight_bitwidth_mode=weight_bitwidth_mode,
@@ -178,11 +188,11 @@ class ModelConfig:
             compiler_tiling=compiler_tiling,
             input_fmt=self.input_fmt,
         )
-        check_settings(settings, self._platform)
-        evaluation = evaluate(lower(self.onnx_model, self._platform), self._platform, settings)
+        check_settings(settings, platform)
+        evaluation = evaluate(lower(self.onnx_model, platform), platform, settings)
         evaluation = dataclasses.replace(evaluation, model_name=self.name)
         folder = output_folder(output_dir, _DEFAULT_OUTPUT)
-        return write_report(evaluation, folder, io_csv=self._platform.ioinfo_csv)
+        return write_report(evaluation, folder, io_csv=platform.ioinfo_csv)
 
 
 def _check_id(value: object) -> int:

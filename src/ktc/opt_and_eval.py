@@ -15,7 +15,8 @@ from kneronnxopt.model_io import refuse_same_file, save_model
 from ktc._folders import output_folder
 from ktc._models import read_model, refuse_container
 from ktc.errors import ConfigError, KtcError, ModelError
-from ktc.report._format import digits
+from ktc.hardware.user_config import ENVIRONMENT_VARIABLE, configured_platform
+from ktc.report._format import digits, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.evaluator_only and options.optimizer_only:
         parser.error("-e and -o exclude each other; use one of them, or none to do both")
     start_logging()
-    for flag, option, wanted in (("-e", "-O", options.optimized_path), ("-o", "-E", options.evaluator_report_path)):
+    without_effect = (
+        ("-e", "-O", options.optimized_path),
+        ("-o", "-E", options.evaluator_report_path),
+        ("-o", "--ip-config", options.ip_config),
+    )
+    for flag, option, wanted in without_effect:
         if wanted is not None and (options.evaluator_only if flag == "-e" else options.optimizer_only):
             logger.warning("%s has no effect together with %s", option, flag)
+    try:
+        if not options.optimizer_only:
+            configured_platform(options.platform, options.ip_config)
+    except KtcError as error:
+        return report_error(parser.prog, options.ip_config or ENVIRONMENT_VARIABLE, error)
     try:
         _run(options)
     except KtcError as error:
@@ -70,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         "--deep-search",
         action="store_true",
         help="Use deep search for optimization, which may take longer but can yield better performance.",
+    )
+    parser.add_argument(
+        "--ip-config",
+        metavar="PATH",
+        help="File, or folder of files ip_config_<platform>.json, with figures in place of the packaged ones "
+        f"(default: what the environment variable {ENVIRONMENT_VARIABLE} names).",
     )
     return parser
 
@@ -121,7 +138,11 @@ def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace)
 
     config = ModelConfig(_MODEL_ID, _MODEL_VERSION, options.platform, onnx_model=model)
     config.name = Path(options.path).stem
-    report = config.evaluate(output_dir=folder, compiler_tiling="deep_search" if options.deep_search else "default")
+    report = config.evaluate(
+        output_dir=folder,
+        compiler_tiling="deep_search" if options.deep_search else "default",
+        ip_config=options.ip_config,
+    )
     if options.print:
         sys.stdout.write(f"{report}\n")
     for warning in report.evaluation.warnings:
@@ -135,10 +156,18 @@ def _headline(report: EvaluationReport, platform: str) -> str:
     on_cpu = f"{count} CPU node{'' if count == 1 else 's'}"
     if not report.time_ms:
         return f"no estimate: nothing of this model runs on the NPU of the KL{platform}, {on_cpu}"
-    left_out = f"{on_cpu}, whose time is not included" if count else on_cpu
+    cpu_ms = report.evaluation.cpu_time_ms
+    if cpu_ms:
+        on_cpu += f", about {roughly(cpu_ms)} ms on the CPU, not included"
+    elif count:
+        on_cpu += ", whose time is not included"
+    error = f"typical error {report.evaluation.expected_error_percent:.0f} %"
+    if not report.evaluation.error_known:
+        own = len(report.evaluation.user_figures)
+        error = f"with {own} figure{'' if own == 1 else 's'} of your own, error unknown"
     return (
         f"estimate: {digits(report.fps, 4)} fps, {digits(report.time_ms, 4)} ms per inference on the KL{platform} "
-        f"(typical error {report.evaluation.expected_error_percent:.0f} %), {left_out}"
+        f"({error}), {on_cpu}"
     )
 
 

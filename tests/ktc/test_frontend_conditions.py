@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ktc.frontend import lower
@@ -68,6 +71,7 @@ GOOD = [
     (2, "AveragePool", MAP, "520", [], pool([5, 5], [5, 5])),
     (2, "AveragePool", MAP, "520", [], pool([3, 3], [1, 1], pads=[1, 1, 1, 1], count_include_pad=1)),
     (3, "AveragePool", MAP, "720", [], pool([3, 1], [2, 1])),
+    (3, "AveragePool", MAP, "720", [], pool([1, 2], [1, 2])),
     (3, "AveragePool", MAP, "630", [], pool([2, 2], [3, 3])),
     (4, "AveragePool", (1, 8, 16), "730", [], pool([2], [2])),
     (5, "Clip", MAP, "520", [f32(0)[0], f32(6)[0]], {}),
@@ -93,7 +97,7 @@ GOOD = [
     (23, "MatMul", (2, 4, 8), "730", [[2, 8, 3]], {}),
     (24, "MaxPool", MAP, "520", [], pool([5, 5], [1, 1], pads=[2, 2, 2, 2])),
     (24, "MaxPool", MAP, "720", [], pool([3, 3], [2, 2])),
-    (25, "MaxPool", MAP, "530", [], pool([1, 3], [1, 2])),
+    (25, "MaxPool", MAP, "530", [], pool([1, 3], [1, 3])),
     (26, "Pad", MAP, "520", [i64(0, 0, 1, 1, 0, 0, 1, 31)], {}),
     (27, "Pad", MAP, "730", [i64(0, 3, 1, 1, 0, 0, 1, 1)], {}),
     (29, "Pow", MAP, "720", [f32(2)[0]], {}),
@@ -145,6 +149,7 @@ BAD = [
     (24, "MaxPool", MAP, "520", [], pool([2, 2], [3, 3]), "kernel 2x2 with stride 3x3"),
     (24, "MaxPool", MAP, "720", [], pool([1, 3], [1, 1]), "kernel 1x3"),
     (25, "MaxPool", MAP, "530", [], pool([1, 4], [1, 1]), "kernel 1x4"),
+    (25, "MaxPool", MAP, "530", [], pool([1, 3], [1, 2]), "kernel 1x3 with stride 1x2"),
     (26, "Pad", MAP, "520", [i64(0, 1, 0, 0, 0, 0, 0, 0)], {}, "before axis 2"),
     (26, "Pad", MAP, "720", [i64(0, 0, 32, 0, 0, 0, 0, 0)], {}, "is not below 32"),
     (26, "Pad", MAP, "720", [i64(0, 0, 1, 0, 0, 0, 0, 0), f32(1)[0]], {}, r"value \[1.0\] is not constant padding"),
@@ -181,8 +186,6 @@ def test_what_a_note_allows_runs_on_the_npu(case):
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]}-{case[1]}-{case[3]}")
 def test_what_a_note_forbids_runs_on_the_cpu_and_says_why(case):
-    import re
-
     _, op, shape, platform, extra, attributes, words = case
     sentence = reason(op, shape, platform, *extra, **attributes)
     assert sentence is not None
@@ -190,6 +193,68 @@ def test_what_a_note_forbids_runs_on_the_cpu_and_says_why(case):
     assert f"KL{platform}" in sentence
     assert sentence.endswith(".")
     assert "{" not in sentence
+
+
+def _pools(note, kernel, stride, *, dilated, ceil_mode, counted):
+    """Whether the words of a note on pooling allow a window (tests/data/hardware/operators_notes.md)."""
+    (k, k2), (s, s2) = kernel, stride
+    plain, power = not ceil_mode, k == k2 == s == s2 and k in (4, 8, 16)
+    one = plain and not dilated and k == k2 == 1 and max(stride) > 1
+    lines = (k2 == s2 == 1 and k <= 3 and s <= 3) or (k == s == 1 and k2 == s2 <= 3)
+    small = k == k2 <= 3 and s == s2 <= 3
+    if note in (2, 3, 4):
+        whole = plain and not counted and (power or s == s2 > 3)
+        one = one and not (note == 4 and counted)
+        return whole or one or (not dilated and ((small and s <= k) if note == 2 else (small or lines)))
+    whole = plain and ((power and not dilated) or min(kernel) > 3)
+    return whole or one or (not dilated and ((small and k >= 2 and s <= k) if note == 24 else (small or lines)))
+
+
+WINDOWS = st.tuples(st.sampled_from([1, 2, 3, 4, 5, 8]), st.sampled_from([1, 2, 3, 4, 5, 8]))
+WINDOWS |= st.sampled_from([1, 2, 3, 4, 5, 8]).map(lambda k: (k, k))
+
+
+@pytest.mark.parametrize(
+    ("note", "op", "platform"),
+    [
+        (2, "AveragePool", "520"),
+        (3, "AveragePool", "630"),
+        (4, "AveragePool", "730"),
+        (24, "MaxPool", "720"),
+        (25, "MaxPool", "530"),
+    ],
+)
+@settings(max_examples=80, deadline=None)
+@given(WINDOWS, WINDOWS, st.booleans(), st.booleans(), st.booleans(), st.booleans())
+@example((1, 2), (1, 2), False, False, False, False)
+@example((1, 3), (1, 1), False, False, False, False)
+def test_pooling_follows_the_words_of_its_note(note, op, platform, kernel, stride, dilated, ceil_mode, padded, counted):
+    assume(kernel != (1, 1) or stride != (1, 1))  # that is no work at all
+    attributes = pool(list(kernel), list(stride), ceil_mode=int(ceil_mode))
+    if padded and min(kernel) > 1:
+        attributes["pads"] = [1, 1, 1, 1]
+    dilated, counted = dilated and op == "MaxPool", counted and op == "AveragePool"
+    if dilated:
+        attributes["dilations"] = [2, 2]
+    if counted:
+        attributes["count_include_pad"] = 1
+    window = {"dilated": dilated, "ceil_mode": ceil_mode, "counted": counted and "pads" in attributes}
+    assert (reason(op, MAP, platform, **attributes) is None) == _pools(note, kernel, stride, **window)
+
+
+def _sentences_on_the_page(note):
+    """What docs/operators.md says under a condition, as patterns: values of the node stand in italics there."""
+    page = (Path(__file__).parents[2] / "docs" / "operators.md").read_text("utf-8")
+    section = page.partition(f'### <a id="{note}"></a>')[2].partition("\n### ")[0]
+    written = re.findall(r"^- (.*?)(?: The forms, each with what rules it out:)?$", section, re.MULTILINE)
+    return [re.sub(r"\\\*\w+\\\*", ".*", re.escape(line)) for line in written]
+
+
+@pytest.mark.parametrize("case", [c for c in BAD if c[0] != 39], ids=lambda c: f"{c[0]}-{c[1]}-{c[3]}")
+def test_the_page_of_operators_has_the_very_sentence(case):
+    note, op, shape, platform, extra, attributes, _ = case
+    sentence = reason(op, shape, platform, *extra, **attributes)
+    assert any(re.fullmatch(pattern, sentence) for pattern in _sentences_on_the_page(note)), sentence
 
 
 def test_every_note_is_tried():

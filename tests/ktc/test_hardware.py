@@ -6,6 +6,7 @@ import copy
 import csv
 import dataclasses
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -121,6 +122,82 @@ def test_an_unlisted_operator_has_no_support():
 def test_every_note_of_the_table_has_a_condition():
     used = {int(cell.partition(":")[2]) for _, _, cell in _cells() if ":" in cell}
     assert used == set(note_conditions())
+
+
+NOTES = TABLE.with_name("operators_notes.md")
+
+#: Words of the operator list -> the predicate and its limits, which the groups of the pattern complete.
+PHRASES = {
+    r"rank at most (\d+)": ("rank_at_most", "maximum"),
+    r"kernel at most (\d+)": ("kernel_at_most", "maximum"),
+    r"stride width at most (\d+), stride height at most (\d+)": ("stride_at_most", "width", "height"),
+    r"minimum 0, maximum at least 0": ("clip_from_zero",),
+    r"stride s x s with s = (\d+)": ("square_stride_is", "value"),
+    r"stride s x s": ("square_stride",),
+    r"blocksize (\d+)(?: or (\d+))?": ("blocksize_in", "allowed", "allowed"),
+    r"where input is (\d)x(\d)xHxW, output \dx(\d)xHxW": ("channels_are", "batch", "before", "after"),
+    r"mode (CRD)": ("mode_is", "mode"),
+    r"expands (?:channels, )?columns or rows": ("expands_only",),
+    r"axis (\d)": ("axis_is", "value"),
+    r"a single index": ("single_index",),
+    r"rows x columns at most (\d+)": ("area_at_most", "maximum"),
+    r"rows above (\d+)": ("rows_above", "limit"),
+    r"second input constant: shape WxV or 1x1xWxV; otherwise rank (\d)(?: to (\d))?": (
+        "matmul_operands",
+        "minimum",
+        "maximum",
+    ),
+    r"no padding in batch": ("pad_axes",),
+    r"every (?:spatial )?pad below (\d+)": ("pads_below", "limit"),
+    r"constant mode with value 0": ("pads_zero",),
+    r"exponent (\d)": ("exponent_is", "value"),
+    r"keepdims 1": ("keepdims_on",),
+    r"no reduction over batch": ("not_over_batch",),
+    r"reduction over channels": ("over_channels",),
+    r"not cubic": ("not_cubic",),
+    r"extrapolation_value 0": ("extrapolation_zero",),
+    r"rank (\d)(?! to)": ("rank_is", "value"),
+    r"initial phase 0 in both directions": ("initial_phase_zero",),
+    r"nearest_mode floor for nearest": ("nearest_floor",),
+    r"not tf_crop_and_resize": ("not_crop",),
+    r"not both directions at once|rows or columns but not both": ("one_direction",),
+    r"in the direction resized: initial phase >= 0 and step <= 1": ("phase_and_step",),
+    r"all steps 1": ("steps_one",),
+    r"permutations of row with column, or channel with row": ("transpose_adjacent",),
+    r"no permutation of batch": ("batch_stays",),
+    r"(?<!all )spatial(?! pad)": ("spatial_only",),
+    r"(nearest), (linear), (bilinear) or (align_corner)": ("upsample_mode", *["allowed"] * 4),
+}
+POOLING = {2, 3, 4, 24, 25}  # forms to choose from; tests/ktc/test_frontend_conditions.py holds them against an oracle
+
+
+def _notes():
+    """Number -> words of the operator list; "as 44" is replaced by what it refers to."""
+    notes = dict(re.findall(r"^(\d+)\. (?:Resize, \d+: |Upsample: )?(.*)$", NOTES.read_text("utf-8"), re.MULTILINE))
+    return {int(n): re.sub(r"^as (\d+)", lambda match: notes[match[1]], text) for n, text in notes.items()}
+
+
+def test_every_note_of_the_operator_list_has_a_condition():
+    assert set(_notes()) == set(note_conditions())
+    assert len(_notes()) == 46 - len([13, 28, 33])
+
+
+@pytest.mark.parametrize("number", sorted(set(_notes()) - POOLING))
+def test_every_phrase_of_a_note_is_a_predicate_with_its_limits(number):
+    words, wanted = _notes()[number], []
+    if "decomposed into" in words:  # says how, not under which condition
+        words = ""
+    for pattern, (predicate, *limits) in PHRASES.items():
+        if match := re.search(pattern, words):
+            words = words.replace(match[0], "", 1)
+            wanted.append((predicate, [(name, v) for name, v in zip(limits, match.groups(), strict=False) if v]))
+    assert not re.search(r"[a-z]{2,}|\d", words.replace("decomposed ", "")), words
+    condition = dict(note_conditions()[number].get("all", []))
+    assert sorted(condition) == sorted(name for name, _ in wanted)
+    for predicate, limits in wanted:
+        for name, value in limits:
+            actual = condition[predicate][name]
+            assert value in map(str, actual if isinstance(actual, list) else [actual])
 
 
 def test_decompositions_consist_of_listed_operators():

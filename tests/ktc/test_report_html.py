@@ -141,9 +141,9 @@ def test_cpu_nodes_come_with_their_reasons_grouped_by_reason():
     cpu_nodes = [make_cpu_node(f"up{index}", "no linear resize") for index in range(5)]
     cpu_nodes += [make_cpu_node("other", "too large"), make_cpu_node("silent", None)]
     page = Page(render_html(make_evaluation(nodes=(make_node(), *cpu_nodes))))
-    assert ["KneronResize", "5", "no linear resize", "all 5up0up1up2up3up4"] in page.rows
-    assert ["KneronResize", "1", "too large", "other"] in page.rows
-    assert ["KneronResize", "1", "No reason recorded.", "silent"] in page.rows
+    assert ["KneronResize", "5", "10", "no linear resize", "all 5up0up1up2up3up4"] in page.rows
+    assert ["KneronResize", "1", "2", "too large", "other"] in page.rows
+    assert ["KneronResize", "1", "2", "No reason recorded.", "silent"] in page.rows
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "N/A"), (2, "up0, up1"), (9, "9 nodes")])

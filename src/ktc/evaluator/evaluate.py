@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktc.errors import ConfigError
+from ktc.evaluator.calibration import node_outside_calibration, settings_outside_calibration
 from ktc.evaluator.cost import bandwidths, node_time
+from ktc.evaluator.cpu_cost import cpu_time_ms
 from ktc.evaluator.evaluation import Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.macs import theoretical_ms
 from ktc.evaluator.strips import search_strips
 from ktc.evaluator.tiling import tile
 from ktc.evaluator.validation import check_settings
+from ktc.hardware.user_config import user_figures
 
 if TYPE_CHECKING:
     from ktc.evaluator.cost import Bandwidths
@@ -71,16 +74,23 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         expected_error_percent=platform.expected_error_percent,
         expected_error_source=platform.figures["expected_error_percent"].source,
         warnings=(*program.warnings, *_warnings(program, platform, settings)),
+        user_figures=user_figures(platform),
+        cpu_core=platform.cpu_core,
+        cpu_frequency_mhz=platform.cpu_frequency_mhz,
+        settings_outside_calibration=settings_outside_calibration(settings, platform),
     )
 
 
 def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[NodeEvaluation, ...]:
     result, command = [], 0
     shapes = {tensor.name: tensor.shape or () for tensor in tiled.program.tensors}
+    widths = tiled.widths.tensors
     for index, node in enumerate(tiled.program.nodes):
         traffic, bits = tiled.nodes[index], tiled.widths.computing[index]
         weight_bits = tiled.widths.weights[index]
         on_cpu = node.type == "CPU"
+        used_bits = weight_bits if traffic.weight_bytes else None
+        widest = max([bits, *(widths[name] for name in node.outputs)])
         time = None if on_cpu else node_time(node, traffic, platform, rates, bits, weight_bits)
         layout_only = node.mac is None and not any(not step.pooling for step in node.auxiliary)
         cfunc = time.compute + time.auxiliary + (0.0 if layout_only else time.overhead) if time else 0.0
@@ -93,9 +103,9 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 type=node.type,
                 backend=node.backend,
                 command_index=None if on_cpu else command,
-                input_bits=max((tiled.widths.tensors[name] for name in node.inputs), default=bits),
-                output_bits=max((tiled.widths.tensors[name] for name in node.outputs), default=bits),
-                weight_bits=weight_bits if traffic.weight_bytes else None,
+                input_bits=max((widths[name] for name in node.inputs), default=bits),
+                output_bits=max((widths[name] for name in node.outputs), default=bits),
+                weight_bits=used_bits,
                 macs=node.mac.macs if node.mac else 0,
                 mac_cycles=time.cycles if time else 0.0,
                 mac_ms=time.compute if time else 0.0,
@@ -114,6 +124,8 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 output_format=_formats(tiled, node.outputs),
                 output_shape=shapes[node.outputs[0]] if node.outputs else (),
                 reason=node.reason,
+                cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
+                outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
             )
         )
         command += not on_cpu

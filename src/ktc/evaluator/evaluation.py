@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
+    from ktc.hardware.user_config import UserFigure
 
 __all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType"]
 
@@ -85,6 +86,10 @@ class NodeEvaluation:
         ONNX shape of the first output.
     reason : str or None
         CPU nodes only: the sentence that says why the NPU cannot run it.
+    cpu_ms : float or None
+        CPU nodes only: rough time on the host core, in ms, which is no part of any other time; None if not known.
+    outside_calibration : tuple of str
+        What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
     """
 
     name: str
@@ -113,11 +118,13 @@ class NodeEvaluation:
     output_format: str
     output_shape: tuple[int, ...]
     reason: str | None = None
+    cpu_ms: float | None = None
+    outside_calibration: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one inference of one model costs on one platform. CPU nodes cost nothing here, as documented.
+    """What one inference of one model costs on one platform. CPU nodes are no part of its time, as documented.
 
     Attributes
     ----------
@@ -143,6 +150,14 @@ class Evaluation:
         Where that figure comes from.
     warnings : tuple of str
         Sentences for the user.
+    user_figures : tuple of UserFigure
+        Figures of the platform that are the user's own; the expected error does not hold for them.
+    cpu_core : str
+        Type of the host core that `cpu_time_ms` is for.
+    cpu_frequency_mhz : float
+        Its clock.
+    settings_outside_calibration : tuple of str
+        Settings that no published time has, e.g. ``"dma_bandwidth=2"``; they concern all nodes.
     """
 
     platform: str
@@ -159,6 +174,10 @@ class Evaluation:
     expected_error_percent: float
     expected_error_source: str
     warnings: tuple[str, ...] = ()
+    user_figures: tuple[UserFigure, ...] = ()
+    cpu_core: str = ""
+    cpu_frequency_mhz: float = 0.0
+    settings_outside_calibration: tuple[str, ...] = ()
 
     @property
     def time_ms(self) -> float:
@@ -214,3 +233,29 @@ class Evaluation:
     def cpu_nodes(self) -> tuple[NodeEvaluation, ...]:
         """The nodes that fall to the CPU."""
         return tuple(node for node in self.nodes if node.type == "CPU")
+
+    @property
+    def cpu_time_ms(self) -> float:
+        """Rough time of the CPU nodes on the host core, in ms: an order of magnitude, no part of `time_ms`."""
+        return sum(node.cpu_ms or 0.0 for node in self.nodes)
+
+    @property
+    def cpu_nodes_without_time(self) -> int:
+        """Number of CPU nodes whose time is not known, and so is no part of `cpu_time_ms`."""
+        return sum(node.cpu_ms is None for node in self.cpu_nodes)
+
+    @property
+    def error_known(self) -> bool:
+        """Whether the expected error holds: all figures behind `time_ms` are the packaged ones."""
+        return all(figure.name.startswith("cpu_") for figure in self.user_figures)
+
+    @property
+    def nodes_outside_calibration(self) -> tuple[NodeEvaluation, ...]:
+        """The NPU nodes with something that occurs in no published network."""
+        return tuple(node for node in self.nodes if node.outside_calibration)
+
+    @property
+    def share_outside_calibration(self) -> float:
+        """Part of `time_ms` in nodes outside of the calibration, between 0 and 1."""
+        outside = sum(node.sync_ms for node in self.nodes_outside_calibration)
+        return outside / self.time_ms if self.time_ms else 0.0

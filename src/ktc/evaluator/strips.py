@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from ktc.evaluator.cost import bandwidths, node_time
 from ktc.evaluator.tiling import TiledNode, TiledProgram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.frontend.program import Node, Tensor
     from ktc.hardware.platform import Platform
@@ -19,6 +22,7 @@ __all__ = ["search_strips"]
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST_GROUP = 8
+_SECONDS_WITHOUT_BAR = 2.0
 _RESAMPLING = frozenset({"KneronResize", "MaxPool", "AveragePool"})
 _ELEMENTWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh"}
@@ -55,7 +59,7 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
     _LOGGER.info("deep_search: %d nodes on KL%s", count, platform.name)
     best: list[float] = [0.0]
     choice: list[tuple[int, tuple[TiledNode, ...]]] = []
-    for end in range(count):
+    for end in _progress(count):
         alone = tiled.nodes[end]
         cost = best[end] + search.time(end, alone)
         pick: tuple[int, tuple[TiledNode, ...]] = (end, (alone,))
@@ -77,6 +81,18 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
     fused = sum(new is not old for new, old in zip(nodes, tiled.nodes, strict=True))
     _LOGGER.info("deep_search: %d nodes run in strips", fused)
     return dataclasses.replace(tiled, nodes=tuple(nodes))
+
+
+def _progress(count: int) -> Iterable[int]:
+    """0, 1, ... ``count`` - 1, with a bar on a terminal if it lasts longer than two seconds."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return range(count)
+    from tqdm import tqdm  # here, because importing ktc must stay fast
+
+    bar: Iterable[int] = tqdm(
+        range(count), "deep_search", file=sys.stderr, unit="node", leave=False, delay=_SECONDS_WITHOUT_BAR
+    )
+    return bar
 
 
 class _Search:

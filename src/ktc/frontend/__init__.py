@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ktc.frontend.lower import lower
-from ktc.frontend.program import AuxiliaryStep, MacWork, Node, Program, Tensor
+from ktc.frontend.program import AuxiliaryStep, CpuWork, MacWork, Node, Program, Tensor
 
-__all__ = ["AuxiliaryStep", "MacWork", "Node", "Program", "Tensor", "lower"]
+__all__ = ["AuxiliaryStep", "CpuWork", "MacWork", "Node", "Program", "Tensor", "lower"]

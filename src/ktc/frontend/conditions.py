@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ktc.frontend.graph import Graph, Operator
 
-__all__ = ["CONDITIONS", "Condition", "OperatorView", "explain"]
+__all__ = ["CONDITIONS", "Condition", "OperatorView", "explain", "sentence"]
 
 Violation = Mapping[str, object] | None
 Condition = Callable[..., Violation]
@@ -98,6 +98,11 @@ class OperatorView:
         """Axes whose extent changes between input and output."""
         pairs = zip(self.input_shape, self.output_shape, strict=False)
         return tuple(axis for axis, (before, after) in enumerate(pairs) if before != after)
+
+
+def sentence(name: str) -> str:
+    """The sentence of a predicate without the full stop, its values as ``{names}``."""
+    return _SENTENCES[name]
 
 
 def explain(name: str, view: OperatorView, values: Mapping[str, object]) -> str:
@@ -242,8 +247,9 @@ def column_window(view: OperatorView, maximum: int) -> Violation:
 
 @_condition
 def row_window(view: OperatorView, maximum: int) -> Violation:
-    """{op} {window} is not 1 x k with k and stride at most {maximum}."""
-    return None if _line_window(view, 1, maximum) else {"window": view.window, "maximum": maximum}
+    """{op} {window} is not 1 x k with the same stride and k at most {maximum}."""
+    good = _line_window(view, 1, maximum) and view.kernel[-1] == view.stride[-1]
+    return None if good else {"window": view.window, "maximum": maximum}
 
 
 def _shown(bound: np.ndarray[Any, Any] | None) -> str:

@@ -39,15 +39,25 @@ class Value:
         ``onnx.TensorProto.DataType``.
     constant : bool
         Known before inference.
-    content : numpy.ndarray or None
-        Content of small constants, if it is available.
+    known : numpy.ndarray or None
+        Content of a small constant, if it was computed.
+    tensor : onnx.TensorProto or None
+        A constant of the file, whose content is read when it is asked for.
     """
 
     name: str
     shape: tuple[int, ...] | None = None
     elem_type: int = 0
     constant: bool = False
-    content: np.ndarray[Any, Any] | None = None
+    known: np.ndarray[Any, Any] | None = None
+    tensor: onnx.TensorProto | None = None
+
+    @property
+    def content(self) -> np.ndarray[Any, Any] | None:
+        """Content of small constants; None if it is not available."""
+        if self.tensor is not None:
+            self.known, self.tensor = tensor_content(self.tensor), None
+        return self.known
 
 
 @dataclass(slots=True)
@@ -127,6 +137,15 @@ class Graph:
     opsets: dict[str, int]
     ir_version: int
     warnings: list[str]
+    declared: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
+
+    def take_declared(self, name: str) -> None:
+        """Give a value what the file declares of it, where nothing better is known."""
+        value = self.values[name]
+        if (value.shape is None or not value.elem_type) and name in self.declared:
+            given = _declared(self.declared[name])
+            value.shape = given.shape if value.shape is None else value.shape
+            value.elem_type = value.elem_type or given.elem_type
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a value; None if unknown or omitted."""
@@ -180,7 +199,7 @@ def _constant(name: str, tensor: onnx.TensorProto) -> Value:
     shape = tuple(tensor.dims)
     if any(extent < 0 for extent in shape) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
         raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
-    return Value(name, shape, tensor.data_type, constant=True, content=tensor_content(tensor))
+    return Value(name, shape, tensor.data_type, constant=True, tensor=tensor)
 
 
 def _declared(info: onnx.ValueInfoProto) -> Value:
@@ -210,7 +229,9 @@ def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
         "or python -m kneronnxopt.optimize --overwrite-input-shapes"
     )
     if info.type.WhichOneof("value") != "tensor_type":
-        raise ModelError(f"input {info.name!r} is not a tensor, so no NPU can take it.")
+        kind = (info.type.WhichOneof("value") or "unknown").removesuffix("_type")
+        warnings.append(f"input {info.name!r} is no tensor ({kind}); what reads it runs on the CPU.")
+        return Value(info.name)
     tensor = info.type.tensor_type
     if not tensor.HasField("shape"):
         raise ModelError(f"input {info.name!r} has no shape; {remedy}.")
@@ -271,7 +292,7 @@ def _sorted_nodes(
     readers: dict[int, list[int]] = {}
     for position, node in enumerate(nodes):
         sources = {name for name in (*node.input, *captured[position]) if name and name not in available}
-        if unknown := sorted(sources - producer.keys()):
+        if unknown := sorted(name for name in sources if name not in producer):
             label = node.name or position
             raise ModelError(f"node {label!r} ({node.op_type}) reads {unknown[0]!r}, which nothing writes.")
         before = {producer[name] for name in sources}
@@ -321,8 +342,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         operators.append(
             Operator(index, name, node.op_type, domain, list(node.input), list(node.output), captured, node)
         )
-    for info in (*proto.value_info, *proto.output):
-        values.setdefault(info.name, _declared(info))
+    declared = {info.name: info for info in (*proto.output, *proto.value_info)}
     for operator in operators:
         for name in operator.outputs:
             values.setdefault(name, Value(name))
@@ -334,4 +354,4 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     if not outputs:
         raise ModelError("the graph has no output.")
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
-    return Graph(proto.name, inputs, outputs, operators, values, opsets, model.ir_version, warnings)
+    return Graph(proto.name, inputs, outputs, operators, values, opsets, model.ir_version, warnings, declared)

@@ -11,6 +11,7 @@ from onnx import checker, defs, helper, numpy_helper, shape_inference
 
 from ktc.frontend.constants import constant_content
 from ktc.frontend.graph import MAX_ELEMENTS, element_count
+from ktc.frontend.shapes import output_shape
 
 if TYPE_CHECKING:
     from ktc.frontend.graph import Graph, Operator
@@ -24,11 +25,6 @@ _RANDOM = frozenset(
 )
 _AXIS_WITHIN_RANK = frozenset({"LayerNormalization", "RMSNormalization", "Split", "Softmax", "LogSoftmax", "TopK"})
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
-_SAME_SHAPE = frozenset(
-    {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Identity", "Erf", "Sqrt", "Softmax"}
-    | {"BatchNormalization", "PRelu", "Exp", "Neg", "Abs", "Reciprocal"}
-)
-_BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 _INFERENCE_ERRORS = (
     shape_inference.InferenceError,
     checker.ValidationError,
@@ -56,14 +52,15 @@ def infer_values(graph: Graph) -> None:
             continue
         if operator.type == "Constant" and not operator.domain:
             _set_large_constant(graph, operator)
+            graph.take_declared(operator.outputs[0])
             continue
         for name, (elem_type, shape) in _infer(operator, graph, opsets).items():
             value = graph.values[name]
             value.elem_type = elem_type or value.elem_type
             value.shape = shape if shape is not None else value.shape
-        if constant:
-            for name in operator.outputs:
-                graph.values[name].constant = True
+        for name in filter(None, operator.outputs):
+            graph.take_declared(name)
+            graph.values[name].constant = constant
 
 
 def _is_constant(operator: Operator, graph: Graph) -> bool:
@@ -77,7 +74,7 @@ def _is_constant(operator: Operator, graph: Graph) -> bool:
 
 def _set_content(graph: Graph, name: str, content: np.ndarray[Any, Any]) -> None:
     value = graph.values[name]
-    value.content, value.shape, value.constant = content, content.shape, True
+    value.known, value.shape, value.constant = content, content.shape, True
     value.elem_type = helper.np_dtype_to_tensor_dtype(content.dtype)
 
 
@@ -92,26 +89,10 @@ def _infer(
     operator: Operator, graph: Graph, opsets: list[onnx.OperatorSetIdProto]
 ) -> dict[str, tuple[int, tuple[int, ...] | None]]:
     """Element type and shape of each output that can be told."""
-    shapes = [graph.shape(name) for name in operator.inputs]
-    if not operator.domain and shapes and shapes[0] is not None and operator.outputs:
-        elem_type = graph.values[operator.inputs[0]].elem_type
-        if operator.type in _SAME_SHAPE and len(operator.outputs) == 1:
-            return {operator.outputs[0]: (elem_type, shapes[0])}
-        if operator.type in _BROADCAST and len(shapes) == 2 and shapes[1] is not None:
-            joint = _broadcast(shapes[0], shapes[1])
-            return {operator.outputs[0]: (elem_type, joint)} if joint is not None else {}
+    shape = output_shape(operator, [graph.shape(name) for name in operator.inputs])
+    if shape is not None:
+        return {operator.outputs[0]: (graph.values[operator.inputs[0]].elem_type, shape)}
     return _infer_with_onnx(operator, graph, opsets)
-
-
-def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
-    result = []
-    for axis in range(max(len(a), len(b)), 0, -1):
-        x = a[-axis] if axis <= len(a) else 1
-        y = b[-axis] if axis <= len(b) else 1
-        if x != y and 1 not in (x, y):
-            return None
-        result.append(y if x == 1 else x)
-    return tuple(result) if element_count(tuple(result)) <= MAX_ELEMENTS else None
 
 
 def _is_plausible(operator: Operator, graph: Graph) -> bool:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from ktc.frontend.graph import Graph, Operator
     from ktc.hardware.platform import Platform
 
-__all__ = ["Verdict", "judge", "note_violation"]
+__all__ = ["NO_FORM", "Verdict", "judge", "note_violation"]
+
+#: What the user reads where none of the forms of a note holds.
+NO_FORM = "{op} {window} is none of the forms that {title} takes: {text}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def note_violation(view: OperatorView, note: int | None) -> str | None:
     failures = [_first_broken(view, form) for form in forms]
     if None in failures:
         return None
-    return f"{view.operator.type} {view.window} is none of the forms that {view.title} takes: {condition['text']}."
+    return NO_FORM.format(op=view.operator.type, window=view.window, title=view.title, text=condition["text"])
 
 
 def _first_broken(view: OperatorView, checks: Sequence[tuple[str, dict[str, Any]]]) -> str | None:

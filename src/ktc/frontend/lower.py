@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from ktc.errors import ModelError
+from ktc.frontend.cpu_work import cpu_work
 from ktc.frontend.fusion import fuse, gate
 from ktc.frontend.graph import Graph, Operator, read_graph
 from ktc.frontend.inference import infer_values
@@ -29,6 +30,7 @@ _BACKENDS = {
     "ReduceMean": "KneronScale",
     "Split": "Slice",
 }
+_TYPE_NAMES = {number: name for name, number in onnx.TensorProto.DataType.items()}
 _FULLY_CONNECTED = frozenset({"Gemm", "MatMul"})
 
 
@@ -148,8 +150,7 @@ class _Lowering:
 
     def _tensor(self, name: str) -> Tensor:
         value = self.graph.values[name]
-        known = value.elem_type in onnx.TensorProto.DataType.values()
-        return Tensor(name, value.shape, onnx.TensorProto.DataType.Name(value.elem_type) if known else "UNDEFINED")
+        return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
         names = (n for n in (*operator.inputs, *operator.captured) if n and not self.graph.is_constant(n))
@@ -192,6 +193,7 @@ class _Lowering:
                 inputs=self._feature_maps(operator),
                 outputs=tuple(name for name in operator.outputs if name),
                 reason=reason,
+                cpu_work=cpu_work(operator, self.graph),
             )
         )
 
@@ -278,5 +280,6 @@ class _Lowering:
                 inputs=(source,),
                 outputs=(name,),
                 reason=verdicts[0].reason,
+                cpu_work=cpu_work(reshape, self.graph),
             )
         )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["AuxiliaryStep", "MacWork", "Node", "Program", "Tensor"]
+__all__ = ["AuxiliaryStep", "CpuWork", "MacWork", "Node", "Program", "Tensor"]
 
 MacKind = Literal["conv", "depthwise", "deconv", "matmul"]
 
@@ -95,6 +95,28 @@ class AuxiliaryStep:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuWork:
+    """What a CPU node computes, roughly.
+
+    Attributes
+    ----------
+    macs : int
+        Multiply-accumulates.
+    elements : int
+        Values that elementwise, pooling or moving work goes through, over all its passes.
+    functions : int
+        Values of divisions, roots, exponentials and the like.
+    moved_elements : int
+        Values read and written.
+    """
+
+    macs: int
+    elements: int
+    functions: int
+    moved_elements: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One backend node.
 
@@ -120,6 +142,8 @@ class Node:
         Constants loaded besides those of `mac`.
     reason : str or None
         CPU nodes only: why the NPU cannot run it.
+    cpu_work : CpuWork or None
+        CPU nodes only: what the host core computes; None if the shapes do not say.
     """
 
     name: str
@@ -133,6 +157,7 @@ class Node:
     layout_moves: int = 0
     constant_elements: int = 0
     reason: str | None = None
+    cpu_work: CpuWork | None = None
 
 
 @dataclass(frozen=True, slots=True)

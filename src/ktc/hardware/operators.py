@@ -16,7 +16,7 @@ from ktc.hardware._data import read_json, read_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Support", "decompositions", "note_conditions", "operator_support"]
+__all__ = ["Support", "decompositions", "listed_operators", "note_conditions", "operator_support"]
 
 _CELL = re.compile(r"(?P<verdict>[YN])(?::(?P<note>\d+))?")
 
@@ -67,6 +67,11 @@ def operator_support(operator: str, platform: str) -> Support | None:
         None if the table does not list the operator.
     """
     return _table().get((operator, platform))
+
+
+def listed_operators() -> tuple[str, ...]:
+    """All operators of the table, in its order."""
+    return tuple(dict.fromkeys(operator for operator, _ in _table()))
 
 
 @cache

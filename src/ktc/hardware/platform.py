@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,7 @@ __all__ = [
     "platform_names",
 ]
 
-Confidence = Literal["stated", "derived", "inferred", "fitted"]
+Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
 Overlap = Literal["sum", "max(C,W)+D", "max(C,W+D)", "max"]
 
@@ -45,8 +46,9 @@ class Figure:
         Unit of the value; ``"1"`` for pure numbers, ``"-"`` for texts.
     source : str
         Where the value comes from.
-    confidence : {"stated", "derived", "inferred", "fitted"}
-        Stated by a source, computed from one, a reading that may be wrong, or fitted to published times.
+    confidence : {"stated", "derived", "inferred", "fitted", "user"}
+        Stated by a source, computed from one, a reading that may be wrong, fitted to published times, or given by
+        the user.
     """
 
     value: Any
@@ -110,6 +112,14 @@ class Platform:
     image_format, plane_format, inner_format : Mapping of str to str
         Data layout for ``"8"`` and ``"16"`` bits: images of 3 or 4 channels, single planes and outputs,
         tensors between NPU nodes.
+    cpu_core : str
+        Type of the host core that CPU nodes run on.
+    cpu_frequency_mhz : float
+        Its clock.
+    cpu_macs_per_cycle, cpu_elements_per_cycle, cpu_functions_per_cycle : float
+        Rates of one core: multiply-accumulates, values of elementwise operators, elementary functions.
+    cpu_bandwidth : float
+        DRAM rate of one core, in GB/s.
     expected_error_percent : float
         Typical error of the estimated time, in percent.
     figures : Mapping of str to Figure
@@ -156,6 +166,12 @@ class Platform:
     image_format: Mapping[str, str]
     plane_format: Mapping[str, str]
     inner_format: Mapping[str, str]
+    cpu_core: str
+    cpu_frequency_mhz: float
+    cpu_macs_per_cycle: float
+    cpu_elements_per_cycle: float
+    cpu_functions_per_cycle: float
+    cpu_bandwidth: float
     expected_error_percent: float
     figures: Mapping[str, Figure]
 
@@ -263,9 +279,17 @@ def _typed(value: object, kind: Any, where: str) -> Any:
         return tuple(value)
     if kind == Mapping[str, str] and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
         return MappingProxyType(value)
-    wanted = "a positive number" if kind in (int, float) else str(kind)
-    raise ConfigError(f"{where} is {value!r}, but has to be {wanted}.")
+    raise ConfigError(f"{where} is {reprlib.repr(value)}, but has to be {_words(kind)}.")
+
+
+def _words(kind: Any) -> str:
+    names = {float: "a positive number", int: "a positive whole number", str: "a text", bool: "true or false"}
+    if kind in names:
+        return names[kind]
+    if kind == tuple[str, ...]:
+        return "a list of texts"
+    return "an object of texts" if kind == Mapping[str, str] else f"one of {', '.join(get_args(kind))}"
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf

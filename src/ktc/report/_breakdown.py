@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktc.evaluator.evaluation import Bound, Evaluation, NodeEvaluation
 
-__all__ = ["BOUND_MEANINGS", "BoundShare", "costliest", "mac_use", "share", "time_by_bound", "time_range"]
+__all__ = [
+    "BOUND_MEANINGS",
+    "BoundShare",
+    "OutsideShare",
+    "costliest",
+    "mac_use",
+    "outside_by_reason",
+    "share",
+    "time_by_bound",
+    "time_range",
+]
 
 BOUND_MEANINGS: dict[Bound, str] = {
     "compute": "the MAC array is the slowest part",
@@ -74,6 +84,38 @@ def costliest(evaluation: Evaluation, limit: int = 10) -> tuple[int, ...]:
     """Return the positions of the nodes that take the most time, the slowest first."""
     order = sorted(range(len(evaluation.nodes)), key=lambda i: evaluation.nodes[i].sync_ms, reverse=True)
     return tuple(i for i in order[:limit] if evaluation.nodes[i].sync_ms > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideShare:
+    """The nodes that have one thing that occurs in no published network.
+
+    Attributes
+    ----------
+    reason : str
+        The thing, e.g. ``"kernel 5x5"``.
+    nodes : int
+        How many nodes have it.
+    time_ms : float
+        Their time with overlap, in ms.
+    share : float
+        Their part of the total time, between 0 and 1.
+    """
+
+    reason: str
+    nodes: int
+    time_ms: float
+    share: float
+
+
+def outside_by_reason(evaluation: Evaluation) -> tuple[OutsideShare, ...]:
+    """Sum up the time outside of the calibration by reason, the largest first; a node may have several reasons."""
+    times: dict[str, list[float]] = {}
+    for node in evaluation.nodes:
+        for reason in node.outside_calibration:
+            times.setdefault(reason, []).append(node.sync_ms)
+    rows = [OutsideShare(key, len(ms), sum(ms), share(sum(ms), evaluation.time_ms)) for key, ms in times.items()]
+    return tuple(sorted(rows, key=lambda row: -row.time_ms))
 
 
 def mac_use(node: NodeEvaluation, evaluation: Evaluation) -> float | None:

@@ -121,6 +121,12 @@ EXTRA_COLUMNS: tuple[Column, ...] = (
     _npu("MAC_amount", "Multiply-accumulates that the mathematics needs.", lambda n: n.macs),
     _npu("Weight_runtime(ms)", "Time to read the weights from DRAM.", lambda n: n.weight_ms),
     _text("out_shape", "ONNX shape of the first output.", lambda n: list(n.output_shape)),
+    _number("CPU_runtime(ms)", "CPU nodes: rough time on the host core, no part of any other.", lambda n: n.cpu_ms),
+    _text(
+        "outside calibration",
+        "What of it occurs in no published network, so that no time was ever compared; empty if all of it does.",
+        lambda n: list(n.outside_calibration),
+    ),
     _text("reason", "CPU nodes: why the NPU cannot run it.", lambda n: n.reason),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
-__all__ = ["NOT_AVAILABLE", "count", "digits", "megabytes", "single_line"]
+__all__ = ["NOT_AVAILABLE", "count", "digits", "megabytes", "plain", "roughly", "single_line"]
 
 NOT_AVAILABLE = "N/A"
 
@@ -56,3 +56,23 @@ def count(value: float) -> str:
 def megabytes(value: float) -> str:
     """Print bytes as MB (10^6 bytes), as bandwidths count them."""
     return f"{digits(value / 1e6, 4)} MB"
+
+
+def plain(value: object) -> str:
+    """Print the value of a figure: a number with six digits, a text, or texts in a row.
+
+    >>> plain(3.8), plain(576), plain(["Relu", "Clip"])
+    ('3.8', '576', 'Relu, Clip')
+    """
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def roughly(value: float) -> str:
+    """Print the order of magnitude of a number: one digit that counts.
+
+    >>> roughly(1234.5), roughly(0.00062), roughly(0.0)
+    ('1000', '0.0006', '0')
+    """
+    return digits(float(f"{value:.1g}"), 1)

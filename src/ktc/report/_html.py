@@ -9,10 +9,18 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ktc.report._breakdown import costliest, mac_use, share, time_by_bound, time_range
+from ktc.report._breakdown import costliest, mac_use, outside_by_reason, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
-from ktc.report._format import count, digits, megabytes, single_line
-from ktc.report._summary import STATEMENT, error_sentence, messages, summary, tool_version
+from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
+from ktc.report._summary import (
+    STATEMENT,
+    calibration_sentence,
+    cpu_sentence,
+    error_sentence,
+    messages,
+    summary,
+    tool_version,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -61,7 +69,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count, digits=digits, megabytes=megabytes, line=single_line)
+    environment.filters.update(count=count, digits=digits, megabytes=megabytes, roughly=roughly, line=single_line)
     environment.filters["percent"] = lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
     return environment
 
@@ -94,15 +102,17 @@ class _Costly:
     share: float
     cumulative: float
     mac_use: float | None
+    outside: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _CpuGroup:
     """CPU nodes of one operator that share one reason."""
 
     backend: str
     reason: str
     names: list[str]
+    time_ms: float | None = 0.0
 
 
 def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
@@ -118,10 +128,14 @@ def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
         "main_part": max(parts, key=lambda part: part.time_ms, default=None),
         "segments": _segments(evaluation),
         "costly": _costly(evaluation, nodes_shown),
+        "outside": outside_by_reason(evaluation),
+        "calibration": calibration_sentence(evaluation),
+        "cpu_time": cpu_sentence(evaluation),
         "cpu_groups": _cpu_groups(evaluation),
         "longest_ms": max((node.sync_ms for node in evaluation.nodes), default=0.0),
         "summary": summary(evaluation),
         "settings": _settings(evaluation),
+        "own_figures": _own_figures(evaluation),
     }
 
 
@@ -155,6 +169,7 @@ def _costly(evaluation: Evaluation, limit: int) -> list[_Costly]:
                 share=part,
                 cumulative=cumulative,
                 mac_use=mac_use(node, evaluation),
+                outside=bool(node.outside_calibration),
             )
         )
     return rows
@@ -164,7 +179,9 @@ def _cpu_groups(evaluation: Evaluation) -> list[_CpuGroup]:
     groups: dict[tuple[str, str], _CpuGroup] = {}
     for node in evaluation.cpu_nodes:
         key = single_line(node.backend), single_line(node.reason or "No reason recorded.")
-        groups.setdefault(key, _CpuGroup(*key, names=[])).names.append(single_line(node.name))
+        group = groups.setdefault(key, _CpuGroup(*key, names=[]))
+        group.names.append(single_line(node.name))
+        group.time_ms = None if group.time_ms is None or node.cpu_ms is None else group.time_ms + node.cpu_ms
     return list(groups.values())
 
 
@@ -176,6 +193,14 @@ def _settings(evaluation: Evaluation) -> list[tuple[str, str, bool]]:
         shown = "platform's own" if value is None else single_line(str(value))
         rows.append((field.name, shown, value != field.default))
     return rows
+
+
+def _own_figures(evaluation: Evaluation) -> list[list[str]]:
+    """Return name, value, packaged value, unit and source of every figure of the user's own."""
+    return [
+        [single_line(text) for text in (f.name, plain(f.value), plain(f.packaged), f.unit, f.source)]
+        for f in evaluation.user_figures
+    ]
 
 
 def _row(evaluation: Evaluation, index: int) -> list[tuple[Column, str]]:

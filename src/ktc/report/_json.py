@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "render_json", "schema"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def schema() -> dict[str, Any]:
@@ -48,8 +48,13 @@ def render_json(evaluation: Evaluation) -> dict[str, Any]:
             "time_ms_range": [fastest, slowest],
             "expected_error_percent": evaluation.expected_error_percent,
             "expected_error_source": evaluation.expected_error_source,
+            "share_outside_calibration": evaluation.share_outside_calibration,
+            "nodes_outside_calibration": len(evaluation.nodes_outside_calibration),
+            "settings_outside_calibration": list(evaluation.settings_outside_calibration),
             "theoretical_conv_ms": evaluation.theoretical_conv_ms,
             "mac_efficiency_percent": 100 * evaluation.mac_efficiency,
+            "cpu_time_ms": evaluation.cpu_time_ms,
+            "cpu_nodes_without_time": evaluation.cpu_nodes_without_time,
             "mac_running_ms": evaluation.mac_running_ms,
             "mac_idle_ms": evaluation.mac_idle_ms,
             "read_bytes": evaluation.read_bytes,
@@ -63,6 +68,9 @@ def render_json(evaluation: Evaluation) -> dict[str, Any]:
             "read_bandwidth_gbps": evaluation.read_bandwidth,
             "write_bandwidth_gbps": evaluation.write_bandwidth,
             "weight_bandwidth_gbps": evaluation.weight_bandwidth,
+            "cpu_core": evaluation.cpu_core,
+            "cpu_frequency_mhz": evaluation.cpu_frequency_mhz,
+            "user_figures": [asdict(figure) for figure in evaluation.user_figures],
         },
         "settings": asdict(evaluation.settings),
         "time_by_bound": [asdict(part) for part in time_by_bound(evaluation)],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kneronnxopt._version import __version__
-from ktc.report._format import NOT_AVAILABLE, digits, megabytes, single_line
+from ktc.report._format import NOT_AVAILABLE, digits, megabytes, plain, roughly, single_line
 
 if TYPE_CHECKING:
     from ktc.evaluator.evaluation import Evaluation
@@ -15,6 +15,8 @@ __all__ = [
     "HTML_NAME",
     "STATEMENT",
     "SummaryField",
+    "calibration_sentence",
+    "cpu_sentence",
     "error_sentence",
     "messages",
     "summary",
@@ -71,7 +73,10 @@ def summary(evaluation: Evaluation) -> tuple[SummaryField, ...]:
     settings = evaluation.settings
     time_ms, fps = evaluation.time_ms, evaluation.fps
     cpu_nodes = [node.name for node in evaluation.cpu_nodes]
-    comment = f"estimate by an analytical model, expected error {digits(evaluation.expected_error_percent, 3)} %"
+    error = f"expected error {digits(evaluation.expected_error_percent, 3)} %"
+    if not evaluation.error_known:
+        error = "with figures of the user's own, error unknown"
+    comment = f"estimate by an analytical model, {error}"
 
     def bandwidth(engine: str, value: float, meaning: str) -> SummaryField:
         return SummaryField(f"ip_eval/{engine} bandwidth GB/s", value, f"{value:.6f}", meaning)
@@ -126,6 +131,13 @@ def messages(evaluation: Evaluation) -> tuple[str, ...]:
             "from the actual fps"
         )
         lines.append(f"CPU ops types: {', '.join(types)}")
+    if own := evaluation.user_figures:
+        many = f"{len(own)} figures of the platform are" if len(own) > 1 else "1 figure of the platform is"
+        given = "; ".join(
+            f"{figure.name} = {plain(figure.value)} {figure.unit} (packaged {plain(figure.packaged)})" for figure in own
+        )
+        so = "" if evaluation.error_known else ", so the expected error does not hold"
+        lines.append(f"{many} not the packaged{so}: {single_line(given)}")
     if not evaluation.time_ms:
         lines.append("no node takes time on the NPU, so there is no frame rate to report")
     return (*lines, *map(single_line, evaluation.warnings))
@@ -133,7 +145,39 @@ def messages(evaluation: Evaluation) -> tuple[str, ...]:
 
 def error_sentence(evaluation: Evaluation) -> str:
     """Return the expected error and where that figure comes from, in one line."""
-    return (
+    error = (
         f"+/- {digits(evaluation.expected_error_percent, 3)} % on total time and FPS "
         f"({single_line(evaluation.expected_error_source)})"
     )
+    if not evaluation.error_known:
+        names = ", ".join(figure.name for figure in evaluation.user_figures)
+        error = f"not known, since these figures are the user's own: {names}; as packaged {error}"
+    outside = calibration_sentence(evaluation)
+    return f"{error}; {outside}" if outside else error
+
+
+def cpu_sentence(evaluation: Evaluation) -> str:
+    """Return how long the CPU nodes take, in one line; empty if there are none."""
+    if not evaluation.cpu_nodes:
+        return ""
+    core = f"one {single_line(evaluation.cpu_core)} at {digits(evaluation.cpu_frequency_mhz, 3)} MHz"
+    without = evaluation.cpu_nodes_without_time
+    if without == len(evaluation.cpu_nodes):
+        return f"not known on {core}, and not part of the time above"
+    left_out = f", without {without} of them whose time is not known" if without else ""
+    return (
+        f"about {roughly(evaluation.cpu_time_ms)} ms on {core}{left_out}; "
+        "a rough estimate, good for the order of magnitude, and not part of the time above"
+    )
+
+
+def calibration_sentence(evaluation: Evaluation) -> str:
+    """Return how much lies outside of what the model was calibrated with, in one line; empty if nothing does."""
+    parts = []
+    if outside := evaluation.nodes_outside_calibration:
+        nodes = f"{len(outside)} node{'' if len(outside) == 1 else 's'}"
+        share = f"{100 * evaluation.share_outside_calibration:.1f} %"
+        parts.append(f"{share} of the time is in {nodes} outside of what was calibrated")
+    if settings := evaluation.settings_outside_calibration:
+        parts.append(f"no published time has {', '.join(map(single_line, settings))}")
+    return "; ".join(parts)

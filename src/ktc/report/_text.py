@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktc.report._columns import DOCUMENTED_COLUMNS
 from ktc.report._format import digits, single_line
-from ktc.report._summary import STATEMENT, error_sentence, messages, summary
+from ktc.report._summary import STATEMENT, cpu_sentence, error_sentence, messages, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +27,11 @@ def render_text(evaluation: Evaluation) -> str:
         [f"***** Warning: {line}" for line in messages(evaluation)],
         ["[Evaluation Result]", *_result(evaluation)],
         [f"{field.key(evaluation.platform)}: {field.text}" for field in summary(evaluation) if field.evaluator],
-        [f"expected error of this estimate = {error_sentence(evaluation)}", STATEMENT],
+        [
+            f"expected error of this estimate = {error_sentence(evaluation)}",
+            *([f"CPU nodes = {cpu_sentence(evaluation)}"] if evaluation.cpu_nodes else ()),
+            STATEMENT,
+        ],
         list(_table(evaluation)),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"

@@ -1,0 +1,97 @@
+"""The direct shape rules against ONNX's own inference."""
+
+from __future__ import annotations
+
+import onnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, shape_inference
+
+from ktc.frontend.graph import read_graph
+from ktc.frontend.shapes import output_shape
+
+FLOAT = onnx.TensorProto.FLOAT
+EXTENT = st.integers(1, 9)
+
+
+def both(op, shapes, attributes):
+    """The shape by our rule, and by ONNX; None where there is none."""
+    names = [f"i{position}" for position in range(len(shapes))]
+    node = helper.make_node(op, names, ["y"], **attributes)
+    inputs = [helper.make_tensor_value_info(*pair) for pair in zip(names, [FLOAT] * len(names), shapes, strict=True)]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", FLOAT, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    (operator,) = read_graph(model).operators
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError:
+        return output_shape(operator, shapes), None
+    result = inferred.graph.output[0].type.tensor_type
+    dims = tuple(dim.dim_value for dim in result.shape.dim) if result.HasField("shape") else None
+    return output_shape(operator, shapes), dims
+
+
+@st.composite
+def windows(draw, rank):
+    lists = st.lists(st.integers(1, 4), min_size=rank, max_size=rank)
+    pads = st.lists(st.integers(0, 3), min_size=2 * rank, max_size=2 * rank)
+    options = {"strides": lists, "dilations": lists, "pads": pads}
+    chosen = {name: draw(strategy) for name, strategy in options.items() if draw(st.booleans())}
+    if draw(st.integers(0, 5)) == 0:
+        chosen = {"auto_pad": draw(st.sampled_from(["SAME_UPPER", "VALID", "NOTSET"]))}
+    return chosen
+
+
+@st.composite
+def operators(draw):
+    op = draw(
+        st.sampled_from(["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Transpose", "Gemm", "Add"])
+    )
+    rank = draw(st.integers(1, 4))
+    shape = tuple(draw(st.lists(EXTENT, min_size=rank, max_size=rank)))
+    spatial = tuple(draw(st.lists(st.integers(1, 20), min_size=1, max_size=3)))
+    kernel = [draw(st.integers(1, 5)) for _ in spatial]
+    if op == "Conv":
+        groups, inner, outer = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+        data = (draw(EXTENT), groups * inner + draw(st.sampled_from([0, 0, 0, 1])), *spatial)
+        attributes = draw(windows(len(spatial)))
+        return op, [data, (groups * outer, inner, *kernel)], attributes | {"group": groups}
+    if op.endswith("Pool"):
+        attributes = {} if op.startswith("Global") else draw(windows(len(spatial))) | {"kernel_shape": kernel}
+        if op == "AveragePool":
+            attributes.pop("dilations", None)
+        if "kernel_shape" in attributes and draw(st.booleans()):
+            attributes["ceil_mode"] = 1
+        return op, [(draw(EXTENT), draw(EXTENT), *spatial)], attributes
+    if op == "Concat":
+        axis = draw(st.integers(-rank, rank - 1))
+        others = [
+            (*shape[: axis % rank], draw(EXTENT), *shape[axis % rank + 1 :]) for _ in range(draw(st.integers(0, 3)))
+        ]
+        return (
+            op,
+            [shape, *others, *([(*shape, 1)] if draw(st.integers(0, 5)) == 0 else [])],
+            {"axis": axis},
+        )
+    if op == "Transpose":
+        permutation = draw(st.none() | st.permutations(range(rank)))
+        return op, [shape], {} if permutation is None else {"perm": permutation}
+    if op == "Gemm":
+        a, b = (draw(st.sampled_from([(2, 3), (3, 2), (3, 3), (4, 3), (3, 4)])) for _ in "ab")
+        return op, [a, b], {"transA": draw(st.integers(0, 1)), "transB": draw(st.integers(0, 1))}
+    other = tuple(extent if draw(st.booleans()) else 1 for extent in shape[draw(st.integers(0, rank)) :])
+    return op, [shape, other] if draw(st.booleans()) else [other, shape], {}
+
+
+@settings(deadline=None, max_examples=400)
+@given(operators())
+def test_a_direct_shape_is_that_of_onnx(case):
+    ours, onnx_shape = both(*case)
+    assert ours is None or ours == onnx_shape
+
+
+def test_the_ordinary_forms_are_direct():
+    assert both("Conv", [(1, 3, 9, 9), (4, 3, 3, 3)], {"pads": [1] * 4, "strides": [2, 2]}) == ((1, 4, 5, 5),) * 2
+    assert both("Concat", [(1, 3), (1, 4)], {"axis": 1}) == ((1, 7),) * 2
+    assert both("Gemm", [(2, 3), (4, 3)], {"transB": 1}) == ((2, 4),) * 2
+    assert both("Add", [(2, 1, 3), (4, 1)], {}) == ((2, 4, 3),) * 2
