@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ktc.frontend.lower import lower
+from ktc.frontend.lower import Analysis, analyse, lower, lower_analysed
 from ktc.frontend.program import AuxiliaryStep, MacWork, Node, Program, Tensor
 
-__all__ = ["AuxiliaryStep", "MacWork", "Node", "Program", "Tensor", "lower"]
+__all__ = ["Analysis", "AuxiliaryStep", "MacWork", "Node", "Program", "Tensor", "analyse", "lower", "lower_analysed"]
