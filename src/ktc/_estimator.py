@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from ktc.hardware.platform import load_platform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx
 
     from ktc.evaluator import Evaluation, EvaluationSettings
     from ktc.frontend import Analysis, Program
+    from ktc.frontend.graph import Operator
     from ktc.hardware.platform import Platform
 
 __all__ = ["Estimator"]
@@ -39,6 +42,11 @@ class Estimator:
         self.name = name
         self._analysis: Analysis = analyse(model)
         self._programs: dict[str, Program] = {}
+
+    @property
+    def operators(self) -> Sequence[Operator]:
+        """The ONNX nodes, in execution order."""
+        return self._analysis.graph.operators
 
     def program(self, platform: Platform) -> Program:
         """Lower the model for a platform, the first time that it is asked for."""
