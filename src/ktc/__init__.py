@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kneronnxopt._version import __version__
 from ktc import errors, onnx_optimizer
+from ktc._annotate import annotate
 from ktc._sweep import Sweep, sweep, sweep_rows
 from ktc.comparison import Comparison, compare
 from ktc.inference import convert_channel_last_to_first, kneron_inference
@@ -18,6 +19,7 @@ __all__ = [
     "ModelConfig",
     "Sweep",
     "__version__",
+    "annotate",
     "compare",
     "convert_channel_last_to_first",
     "errors",

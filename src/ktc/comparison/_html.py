@@ -49,8 +49,19 @@ def _view(comparison: Comparison, limit: int | None) -> dict[str, Any]:
         "bars": bars,
         "bounds": [bound for bound in get_args(Bound) if any(part["bound"] == bound for bar in bars for part in bar)],
         "rows": [(row, row_shares(comparison, row)) for row in rows],
+        "cpu": _cpu_table(comparison),
         "left_out": len(comparison.rows) - len(rows),
     }
+
+
+def _cpu_table(comparison: Comparison) -> list[tuple[str, str, list[int]]]:
+    """Operator and reason of the nodes on the CPU, with their number in each column."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for index, column in enumerate(comparison.columns):
+        for node in () if column.evaluation is None else column.evaluation.cpu_nodes:
+            key = node.backend, node.reason or "No reason recorded."
+            counts.setdefault(key, [0] * len(comparison.columns))[index] += 1
+    return [(*key, numbers) for key, numbers in counts.items()]
 
 
 def _bar(column: ComparisonColumn) -> list[dict[str, Any]]:
