@@ -53,6 +53,8 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """
     path = Path(path)
     model = read_model(path)
+    if not any(external_tensors(model)):
+        return model
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:

@@ -20,8 +20,16 @@ _SETTINGS = {
     "datapath": "datapath_bitwidth_mode",
     "weight": "weight_bitwidth_mode",
     "tiling": "compiler_tiling",
+    "weight-bandwidth": "weight_bandwidth",
+    "dma-bandwidth": "dma_bandwidth",
 }
-_EXAMPLES = {"datapath": "int8,int16", "weight": "int8,int4", "tiling": "default,deep_search"}
+_EXAMPLES = {
+    "datapath": "int8,int16",
+    "weight": "int8,int4",
+    "tiling": "default,deep_search",
+    "weight-bandwidth": "1,2 (GB/s)",
+    "dma-bandwidth": "1,2 (GB/s)",
+}
 
 
 def add_axes(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +44,12 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
     for option, argument in _SETTINGS.items():
         example = _EXAMPLES[option]
         parser.add_argument(
-            f"--{option}", nargs="+", action="extend", metavar="MODE", help=f"values of {argument}, e.g. {example}"
+            f"--{option}",
+            dest=option,
+            nargs="+",
+            action="extend",
+            metavar="VALUE",
+            help=f"values of {argument}, e.g. {example}",
         )
 
 
@@ -56,14 +69,22 @@ def chosen_platforms(options: argparse.Namespace) -> list[str]:
     return _values(options.platform) or list(PLATFORMS)
 
 
-def chosen_settings(options: argparse.Namespace) -> list[dict[str, str]]:
-    """Return every combination of the settings that were asked for, named after the options."""
+def chosen_settings(options: argparse.Namespace) -> list[dict[str, str | float]]:
+    """Return every combination of the settings that were asked for, named after the options.
+
+    Raises
+    ------
+    ConfigError
+        A bandwidth is not a number.
+    """
     given = {option: values for option in _SETTINGS if (values := _values(getattr(options, option)))}
-    result = []
+    result: list[dict[str, str | float]] = []
     for combination in itertools.product(*given.values()):
         pairs = dict(zip(given, combination, strict=True))
-        named = {"name": " ".join(f"{option}={value}" for option, value in pairs.items())} if pairs else {}
-        result.append(named | {_SETTINGS[option]: value for option, value in pairs.items()})
+        setting = {_SETTINGS[option]: _typed(option, value) for option, value in pairs.items()}
+        if pairs:
+            setting["name"] = " ".join(f"{option}={value}" for option, value in pairs.items())
+        result.append(setting)
     return result
 
 
@@ -80,6 +101,15 @@ def check_destination(path: str, option: str) -> Path:
         raise ConfigError(f"{path}: is a folder; give {option} the name of a file.")
     output_folder(target.parent, "")
     return target
+
+
+def _typed(option: str, value: str) -> str | float:
+    if not option.endswith("bandwidth"):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigError(f"--{option} {value!r} is not a number of GB/s; give for example 2.5.") from None
 
 
 def _values(words: list[str] | None) -> list[str]:

@@ -312,6 +312,17 @@ def test_command_takes_folders_and_prints(network, capsys):
     assert [line.split()[:3] for line in lines[1:]] == [["net", f"KL{p}", "weight=int8"] for p in ("720", "730")]
 
 
+def test_command_combines_settings(network, tmp_path):
+    command = [str(network), "--platform", "720", "--dma-bandwidth", "1,2", "--tiling", "default", "deep_search"]
+    assert main([*command, "--csv", str(tmp_path / "o.csv")]) == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
+    assert [(float(row["dma_bandwidth"]), row["compiler_tiling"], row["setting"]) for row in rows] == [
+        (float(rate), tiling, f"tiling={tiling} dma-bandwidth={rate}")
+        for tiling in ("default", "deep_search")
+        for rate in ("1", "2")
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -321,6 +332,8 @@ def test_command_takes_folders_and_prints(network, capsys):
         (["{net}", "--csv", "{folder}"], "folder"),
         (["{net}", "--csv", "{net}/x.csv"], "cannot be written"),
         (["{net}", "--workers", "0"], "workers=0"),
+        (["{net}", "--dma-bandwidth", "fast"], "'fast' is not a number"),
+        (["{net}", "--weight-bandwidth", "nan"], "not a positive number"),
     ],
 )
 def test_command_refuses_bad_input(network, capsys, caplog, arguments, words):
