@@ -83,7 +83,7 @@ def annotate(
             missing += _write(nodes, name, {"part_of": head}, prefix)
     if missing:
         logger.warning(
-            "%d nodes are not annotated: they are inside of functions, or share their name with another node", missing
+            "%d nodes are not annotated: they belong to functions, or share their name with another node", missing
         )
     _add(annotated.metadata_props, _totals(held), prefix)
     return annotated
@@ -96,12 +96,16 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _nodes_by_name(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Nodes by the name that evaluations give them; those whose name is not unique are left out."""
+    """Nodes by the name that evaluations give them; those whose name is not unique are left out.
+
+    Where there are functions, positions are those of the expanded graph, and nodes without a name are left out too.
+    """
     from ktc.frontend.graph import node_name
 
-    names = [node_name(node, position) for position, node in enumerate(model.graph.node)]
+    expanded = bool(model.functions)
+    names = [node.name if expanded else node_name(node, position) for position, node in enumerate(model.graph.node)]
     times = collections.Counter(names)
-    return {name: node for name, node in zip(names, model.graph.node, strict=True) if times[name] == 1}
+    return {name: node for name, node in zip(names, model.graph.node, strict=True) if name and times[name] == 1}
 
 
 def _by_head(nodes: Iterable[NodeEvaluation]) -> dict[str, list[NodeEvaluation]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ _SETTINGS = {
     "weight-bandwidth": "weight_bandwidth",
     "dma-bandwidth": "dma_bandwidth",
 }
+_VALUE = re.compile(r"(kl|kdp)?[0-9.]*|int[0-9]+|mix [a-z]+|default|deep_search", re.IGNORECASE)
 _EXAMPLES = {
     "datapath": "int8,int16",
     "weight": "int8,int4",
@@ -58,7 +61,7 @@ def models_among_options(options: argparse.Namespace) -> list[str]:
     taken = []
     for option in ("platform", *_SETTINGS):
         words = getattr(options, option) or []
-        models = [word for word in words if word.lower().endswith(".onnx") or Path(word).exists()]
+        models = [word for word in words if _names_a_model(word)]
         setattr(options, option, [word for word in words if word not in models])
         taken += models
     return taken
@@ -97,10 +100,17 @@ def check_destination(path: str, option: str) -> Path:
         It is a folder, or its own folder cannot be created or written to.
     """
     target = Path(path)
-    if not target.name or target.is_dir():
+    if not target.name or os.path.isdir(target):  # noqa: PTH112  (Path.is_dir raises where a name is too long)
         raise ConfigError(f"{path}: is a folder; give {option} the name of a file.")
     output_folder(target.parent, "")
     return target
+
+
+def _names_a_model(word: str) -> bool:
+    """Whether a word is a path; a folder called ``720`` in the current one does not make 720 a path."""
+    if word.lower().endswith(".onnx") or "/" in word:
+        return True
+    return not all(_VALUE.fullmatch(part.strip()) for part in word.split(",")) and os.path.exists(word)  # noqa: PTH110
 
 
 def _typed(option: str, value: str) -> str | float:

@@ -236,7 +236,7 @@ def _longer_name(name: str, model: object, index: int) -> str:
 
 
 def _files(model: object) -> list[object]:
-    if not isinstance(model, (str, os.PathLike)) or not Path(model).is_dir():
+    if not isinstance(model, (str, os.PathLike)) or not os.path.isdir(model):  # noqa: PTH112  (knows long names)
         return [model]
     found = sorted(path for path in Path(model).iterdir() if path.suffix.lower() == ".onnx")
     if not found:
@@ -257,18 +257,20 @@ def _source(name: str, model: object) -> _Source:
 def _without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx
 
-    graph = onnx.GraphProto()
-    for field, value in model.graph.ListFields():
-        if field.name == "initializer":
-            for tensor in value:
-                if math.prod(tensor.dims) <= _SMALL_CONSTANT:
-                    graph.initializer.append(tensor)
-                else:
-                    graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        elif field.is_repeated:
-            getattr(graph, field.name).extend(value)
-        elif field.name == "name":
-            graph.name = value
+    whole = model.graph
+    graph = onnx.GraphProto(
+        name=whole.name,
+        node=whole.node,
+        input=whole.input,
+        output=whole.output,
+        value_info=whole.value_info,
+        sparse_initializer=whole.sparse_initializer,
+    )
+    for tensor in whole.initializer:
+        if math.prod(tensor.dims) <= _SMALL_CONSTANT:
+            graph.initializer.append(tensor)
+        else:
+            graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
     return onnx.ModelProto(
         ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=graph
     )

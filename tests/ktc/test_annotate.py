@@ -132,6 +132,18 @@ def test_equal_names_are_left_out_with_a_warning(caplog):
     assert "not annotated" in caplog.text
 
 
+def test_nodes_inside_of_functions_have_no_place(caplog):
+    network = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "mine" : 1]>'
+        "g (float[1,4] x) => (float[1,4] y) { t = mine.twice(x) u = Tanh(t) [named] y = Relu(u) }"
+        '<domain: "mine", opset_import: ["" : 17]> twice (a) => (c) { b = Exp(a) c = Tanh(b) }'
+    )
+    annotated = ktc.annotate(network, evaluate(network))
+    # Expanded, the nodes without a name are Exp_0, Tanh_1, Tanh_2: in the model, Tanh_1 is another one.
+    assert [bool(entries(node)) for node in annotated.graph.node] == [False, False, True]
+    assert "3 nodes are not annotated" in caplog.text
+
+
 def test_a_report_and_a_path_will_do(tmp_path):
     report = ktc.ModelConfig(1, "1", "720", onnx_path=DIGITS).evaluate(output_dir=tmp_path)
     assert ktc.annotate(DIGITS, report) == ktc.annotate(onnx.load(DIGITS), report.evaluation)

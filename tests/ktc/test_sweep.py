@@ -165,6 +165,17 @@ def test_models_in_memory_travel_without_their_weights(threads):
     ]
 
 
+@pytest.mark.parametrize("path", ["", "a" * 300, "a\0b", "."])
+def test_a_bad_path_is_a_row(tmp_path, monkeypatch, threads, path):
+    monkeypatch.chdir(tmp_path)
+    if path == ".":
+        with pytest.raises(ConfigError, match=r"no \.onnx file"):
+            ktc.sweep(path, "720", executor=threads)
+        return
+    (row,) = ktc.sweep(path, "720", executor=threads)
+    assert "Error" not in row["error"]  # a sentence, not an exception that nobody expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bad_file_is_a_row_and_the_others_are_evaluated(tmp_path, kind, threads):
     good = tmp_path / "good.onnx"
@@ -346,6 +357,31 @@ def test_command_needs_a_model(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--platform", "720"])
     assert caught.value.code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal(network):
+    import pty
+    import termios
+
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(master, (40, 100))
+    command = [sys.executable, "-m", "ktc.sweep", str(network), "--platform", "720"]
+    done = subprocess.run(command, stderr=slave, stdout=subprocess.PIPE, text=True, check=True)
+    shown = os.read(master, 10_000)
+    os.close(slave)
+    os.close(master)
+    assert b"1/1" in shown
+    assert "evaluation/s" not in done.stdout
+
+
+def test_a_folder_that_is_called_like_a_platform_is_no_model(network, monkeypatch, capsys):
+    monkeypatch.chdir(network.parent)
+    (network.parent / "720").mkdir()
+    (network.parent / "more").mkdir()
+    network.rename(network.parent / "more" / "net.onnx")
+    assert main(["--platform", "720", "more"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["net", "KL720"]
 
 
 def test_module_is_the_function_and_the_command(network):
