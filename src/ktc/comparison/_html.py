@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 from ktc.comparison._text import signed
-from ktc.comparison._view import costliest_rows, main_bounds, row_shares
+from ktc.comparison._view import cautions, costliest_rows, main_bounds, row_shares
 from ktc.evaluator.evaluation import Bound
 from ktc.report._breakdown import time_by_bound
 from ktc.report._format import count, digits, single_line
@@ -46,6 +46,7 @@ def _view(comparison: Comparison, limit: int | None) -> dict[str, Any]:
         "title": " and ".join(map(single_line, comparison.models)),
         "tool": tool_version(),
         "statement": STATEMENT,
+        "cautions": cautions(comparison),
         "bars": bars,
         "bounds": [bound for bound in get_args(Bound) if any(part["bound"] == bound for bar in bars for part in bar)],
         "rows": [(row, row_shares(comparison, row)) for row in rows],

@@ -107,7 +107,8 @@ def find_regressions(comparison: Comparison, baseline: Baseline, fail_below: flo
     2. An ONNX node runs on the CPU that did not in the baseline's column.
     3. A column that the baseline has could not be evaluated.
 
-    Columns are matched by version (model or other), platform and setting, whatever the models are called; those
+    CPU nodes have no time, so a column whose nodes moved from the CPU to the NPU counts as slower; make a new baseline
+    then. Columns are matched by version (model or other), platform and setting, whatever the models are called; those
     that only one side has are left out.
 
     Raises

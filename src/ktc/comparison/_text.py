@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktc._table import text_table
-from ktc.comparison._view import costliest_rows, main_bounds
+from ktc.comparison._view import cautions, costliest_rows, main_bounds
 from ktc.report._format import NOT_AVAILABLE, digits, single_line
 from ktc.report._summary import STATEMENT
 
@@ -26,6 +26,7 @@ def render_text(comparison: Comparison, limit: int | None) -> str:
         [f"[Comparison] {models}"],
         [_totals(comparison)],
         [f"{single_line(column.label)}: not evaluated: {single_line(column.error or '')}" for column in failed],
+        [f"***** Warning: {sentence}" for sentence in cautions(comparison)],
         _nodes(comparison, limit),
         [STATEMENT],
     ]

@@ -5,14 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktc.report._breakdown import share, time_by_bound
+from ktc.report._format import single_line
 
 if TYPE_CHECKING:
     from ktc.comparison._comparison import Comparison, ComparisonRow
     from ktc.evaluator import Evaluation
 
-__all__ = ["costliest_rows", "main_bounds", "row_shares"]
+__all__ = ["cautions", "costliest_rows", "main_bounds", "row_shares"]
 
 _BOUNDS_SHOWN = 2
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Say where the times of two versions do not compare, because one leaves more to the CPU than the other."""
+    sentences = []
+    for first, second in comparison.pairs:
+        evaluations = [comparison.columns[index].evaluation for index in (first, second)]
+        counts = [len(evaluation.cpu_nodes) for evaluation in evaluations if evaluation is not None]
+        if len(set(counts)) > 1:
+            label = single_line(comparison.columns[second].label)
+            sentences.append(
+                f"{label}: the versions have {counts[0]} and {counts[1]} CPU nodes, whose time is left out, "
+                "so their times and fps do not compare directly"
+            )
+    return sentences
 
 
 def row_shares(comparison: Comparison, row: ComparisonRow) -> list[float]:
