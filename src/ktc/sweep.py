@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from kneronnxopt._cli import make_callable, report_error, run, start_logging
 from kneronnxopt._text import one_line
 from ktc._options import add_axes, check_destination, chosen_platforms, chosen_settings, models_among_options
-from ktc._sweep import COLUMNS, Sweep, sweep, sweep_rows
 from ktc._table import text_table
 from ktc.errors import KtcError
 from ktc.report._format import digits, single_line
+from ktc.sweeping import COLUMNS, Sweep, sweep, sweep_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ktc._sweep import Row
+    from ktc.sweeping import Row
 
 __all__ = ["COLUMNS", "Sweep", "main", "sweep", "sweep_rows"]
 

@@ -21,9 +21,11 @@ import ktc
 import zoo
 from bad_files import KINDS, bad_file, good_model
 from graphs import model, weight
-from ktc import _sweep
+from ktc._variants import Setting
 from ktc.errors import ConfigError
+from ktc.evaluator.settings import EvaluationSettings
 from ktc.sweep import COLUMNS, main
+from ktc.sweeping import _cases, _sweep
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "exports"
 FILES = [EXPORTS / f"{name}-trace-17.onnx" for name in ("mobilenet", "shuffle", "vit", "yolo")]
@@ -121,7 +123,7 @@ def test_rows_stream(table, threads):
 
 def test_closing_the_iterator_cancels_the_rest(monkeypatch):
     begun, closed = [], threading.Event()
-    genuine = _sweep._run
+    genuine = _sweep.fill_rows
 
     def run(task):
         begun.append(task)
@@ -129,7 +131,7 @@ def test_closing_the_iterator_cancels_the_rest(monkeypatch):
             closed.wait(30)
         return genuine(task)
 
-    monkeypatch.setattr(_sweep, "_run", run)
+    monkeypatch.setattr(_sweep, "fill_rows", run)
     with ThreadPoolExecutor(1) as pool:
         rows = ktc.sweep_rows(FILES * 5, "720", executor=pool)
         next(rows)
@@ -149,7 +151,7 @@ def test_an_error_of_the_callback_is_the_callers(threads):
 def test_models_in_memory_travel_without_their_weights(threads):
     network = zoo.materialize("squeezenet1_1_224")
     before = network.SerializeToString(deterministic=True)
-    (source,) = _sweep._sources(network)
+    (source,) = _cases.find_sources(network)
     assert len(pickle.dumps(source)) < len(before) / 10
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         rows = ktc.sweep({"net": network}, "720", executor=pool)
@@ -202,14 +204,14 @@ def test_a_model_that_ends_its_process_costs_only_its_own_rows(tmp_path, monkeyp
     names = ["a", "killer", "b"]
     for name in names:
         onnx.save(good_model(), tmp_path / f"{name}.onnx")
-    genuine = _sweep.read_model
+    genuine = _cases.read_model
 
     def read_model(path, argument):
         if Path(path).stem == "killer":
             os._exit(9)
         return genuine(path, argument)
 
-    monkeypatch.setattr(_sweep, "read_model", read_model)
+    monkeypatch.setattr(_cases, "read_model", read_model)
     rows = ktc.sweep(tmp_path, "720", workers=2)
     assert {row["model"]: row["error"] is None for row in rows} == {"a": True, "killer": False, "b": True}
     assert "process" in rows.failed[0]["error"]
@@ -219,7 +221,7 @@ def test_an_unexpected_error_is_a_row(monkeypatch, threads, caplog):
     def evaluate(self, platform, settings):
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(_sweep.Estimator, "evaluate", evaluate)
+    monkeypatch.setattr(_cases.Estimator, "evaluate", evaluate)
     (row,) = ktc.sweep(good_model(), "720", executor=threads)
     assert row["error"] == "ZeroDivisionError: oops"
     assert "oops" in caplog.text
@@ -260,14 +262,14 @@ def test_wrong_arguments_are_refused(arguments, words):
 
 @pytest.mark.parametrize(("models", "workers", "evaluations"), [(1, 8, 320), (1, 8, 5), (3, 2, 15), (2, 64, 100)])
 def test_tasks_hold_every_case_once_and_one_model_each(models, workers, evaluations):
-    sources = [_sweep._Source(str(index), graph=b"x" * index) for index in range(models)]
-    setting = _sweep.Setting("s", _sweep.EvaluationSettings())
-    cases = [_sweep._Case(i, sources[i % models], "720", setting) for i in range(models * evaluations)]
-    tasks = _sweep._tasks(cases, workers)
+    sources = [_cases.Source(str(index), graph=b"x" * index) for index in range(models)]
+    setting = Setting("s", EvaluationSettings())
+    cases = [_cases.Case(i, sources[i % models], "720", setting) for i in range(models * evaluations)]
+    tasks = _cases.group_cases(cases, workers)
     assert sorted(case.index for task in tasks for case in task) == list(range(len(cases)))
     assert all(len({case.source for case in task}) == 1 for task in tasks)
     assert len(tasks) <= max(models, models * -(-workers // models))
-    assert len(tasks) == models or min(map(len, tasks)) >= _sweep._WORTH_READING_AGAIN / 2
+    assert len(tasks) == models or min(map(len, tasks)) >= _cases._WORTH_READING_AGAIN / 2
 
 
 def test_csv_reads_back(table, tmp_path):
