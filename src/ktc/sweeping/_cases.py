@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Source", "Task", "find_sources", "group_cases", "make_cases"]
 
 #: A model is read again by a second worker only where each of them has so many evaluations to do: on networks of
-#: 40 to 1300 nodes, reading and analysing cost as much as some 30 evaluations.
+#: 40 to 1300 nodes, reading and analysing cost as much as 10 to 30 evaluations.
 _WORTH_READING_AGAIN = 32
 #: The frontend reads constants of at most so many elements; larger ones travel to a worker without their data.
 _SMALL_CONSTANT = 4096
