@@ -48,6 +48,14 @@ def test_script_runs(repository, monkeypatch, capsys):
     assert names["results"][0].shape == (1, 10)
 
 
+def test_commands_that_compare_and_sweep_run(repository):
+    commands = [*block("main").splitlines(), *block("compare").splitlines(), *block("sweep").splitlines()]
+    for command in commands:
+        subprocess.run([sys.executable, *command.split()[1:]], cwd=repository, capture_output=True, check=True)
+    written = ("comparison/comparison.html", "base.json", "sweep.csv")
+    assert all((repository / name).is_file() for name in written)
+
+
 def test_links_and_pictures_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+import types
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kneronnxopt._text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["report_error", "run", "start_logging"]
+__all__ = ["make_callable", "report_error", "run", "start_logging"]
 
 _INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
@@ -43,3 +45,19 @@ def report_error(program: str, path: object, error: Exception) -> int:
     where = "" if str(path) in message else f"{path}: "
     sys.stderr.write(f"{program}: error: {one_line(where)}{message}\n")
     return 2
+
+
+def make_callable(module_name: str, function: Callable[..., object]) -> None:
+    """Make a module callable as the function it is named after.
+
+    ``import kneronnxopt.optimize`` binds the module to the name ``kneronnxopt.optimize``, which has to stay
+    callable; Python offers no hook but the module's class.
+    """
+
+    class CallableModule(types.ModuleType):
+        def __call__(self, *args: Any, **kwargs: Any) -> object:
+            return function(*args, **kwargs)
+
+    module = sys.modules[module_name]
+    module.__class__ = CallableModule
+    module.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]

@@ -54,6 +54,8 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """
     path = Path(path)
     model = read_model(path)
+    if not any(external_tensors(model)):
+        return model
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
@@ -211,16 +213,17 @@ def has_sparse_tensors(model: onnx.ModelProto) -> bool:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if not path.exists():
-        raise OptimizationError(f"{path}: no such file; check the path")
-    if path.is_dir():
-        raise OptimizationError(f"{path}: is a folder; give the .onnx file in it")
-    if not path.is_file():
-        raise OptimizationError(f"{path}: is not a regular file; give an .onnx file")
     try:
+        if not path.exists():
+            raise OptimizationError(f"{path}: no such file; check the path")
+        if path.is_dir():
+            raise OptimizationError(f"{path}: is a folder; give the .onnx file in it")
+        if not path.is_file():
+            raise OptimizationError(f"{path}: is not a regular file; give an .onnx file")
         content = path.read_bytes()
     except OSError as error:
-        raise OptimizationError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
+        reason = error.strerror or error
+        raise OptimizationError(f"{path}: cannot be read: {reason}; check its name and permissions") from error
     if not content:
         raise OptimizationError(f"{path}: the file is empty; export or copy the model again")
     return content

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import collections
-import inspect
 import sys
-import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kneronnxopt._api import optimize, pass_names
-from kneronnxopt._cli import report_error, run, start_logging
+from kneronnxopt._cli import make_callable, report_error, run, start_logging
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.model_io import read_model, refuse_same_file
 
@@ -136,19 +134,7 @@ def _pass_table(stages: list[Stage]) -> str:
     return "\n".join(lines)
 
 
-class _CallableModule(types.ModuleType):
-    """A module that is also the function it is named after.
-
-    ``import kneronnxopt.optimize`` binds the module to the name ``kneronnxopt.optimize``, which has to stay
-    callable; Python offers no hook but the module's class.
-    """
-
-    def __call__(self, *args: Any, **kwargs: Any) -> onnx.ModelProto:
-        return optimize(*args, **kwargs)
-
-
 if __name__ == "__main__":
     run(main)
 else:
-    __signature__ = inspect.signature(optimize)
-    sys.modules[__name__].__class__ = _CallableModule
+    make_callable(__name__, optimize)

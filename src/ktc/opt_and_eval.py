@@ -12,6 +12,7 @@ from kneronnxopt._cli import report_error, run, start_logging
 from kneronnxopt._text import one_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.model_io import refuse_same_file, save_model
+from ktc._annotate import annotate
 from ktc._folders import output_folder
 from ktc._models import read_model, refuse_container
 from ktc.errors import ConfigError, KtcError, ModelError
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.evaluator_only and options.optimizer_only:
         parser.error("-e and -o exclude each other; use one of them, or none to do both")
+    if options.annotate and (options.evaluator_only or options.optimizer_only):
+        parser.error("--annotate writes figures of the evaluation into the optimised model; leave out -e and -o")
     start_logging()
     without_effect = (
         ("-e", "-O", options.optimized_path),
@@ -88,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         help="File, or folder of files ip_config_<platform>.json, with figures in place of the packaged ones "
         f"(default: what the environment variable {ENVIRONMENT_VARIABLE} names).",
     )
+    parser.add_argument(
+        "--annotate",
+        action="store_true",
+        help="Write the figures of each node into the optimized model as metadata, where Netron shows them.",
+    )
     return parser
 
 
@@ -106,7 +114,9 @@ def _run(options: argparse.Namespace) -> None:
     if not options.optimizer_only:
         chosen = options.evaluator_report_path
         folder = _DEFAULT_REPORT_FOLDER if chosen is None else chosen
-        _evaluate(model, output_folder(folder, _DEFAULT_REPORT_FOLDER), options)
+        report = _evaluate(model, output_folder(folder, _DEFAULT_REPORT_FOLDER), options)
+        if options.annotate:
+            model = annotate(model, report)
     if not options.evaluator_only:
         save_model(model, destination)
         sys.stdout.write(f"optimised model: {destination}\n")
@@ -133,7 +143,7 @@ def _optimize(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(str(error)) from error
 
 
-def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace) -> None:
+def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace) -> EvaluationReport:
     from ktc.model_config import ModelConfig
 
     config = ModelConfig(_MODEL_ID, _MODEL_VERSION, options.platform, onnx_model=model)
@@ -149,6 +159,7 @@ def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace)
         logger.warning(one_line(warning))
     sys.stdout.write(f"{_headline(report, options.platform)}\n")
     sys.stdout.write(f"report: {report.files['model_fx_report.html']}\n")
+    return report
 
 
 def _headline(report: EvaluationReport, platform: str) -> str:

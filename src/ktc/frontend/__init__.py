@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ktc.frontend.lower import lower
+from ktc.frontend.lower import Analysis, analyse, lower, lower_analysed
 from ktc.frontend.program import AuxiliaryStep, CpuWork, MacWork, Node, Program, Tensor
 
-__all__ = ["AuxiliaryStep", "CpuWork", "MacWork", "Node", "Program", "Tensor", "lower"]
+__all__ = [
+    "Analysis",
+    "AuxiliaryStep",
+    "CpuWork",
+    "MacWork",
+    "Node",
+    "Program",
+    "Tensor",
+    "analyse",
+    "lower",
+    "lower_analysed",
+]

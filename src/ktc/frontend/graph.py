@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["MAX_ELEMENTS", "Graph", "Operator", "Value", "element_count", "read_graph", "tensor_content"]
+__all__ = ["MAX_ELEMENTS", "Graph", "Operator", "Value", "element_count", "node_name", "read_graph", "tensor_content"]
 
 _MAX_KNOWN_ELEMENTS = 4096
 _MAX_RANK = 32
@@ -69,7 +69,7 @@ class Operator:
     index : int
         Position in execution order.
     name : str
-        Node name, or ``<OpType>_<position in the file>``.
+        As `node_name` says.
     type, domain : str
         Operator type and domain (``""`` for ONNX's own).
     inputs, outputs : list of str
@@ -315,6 +315,11 @@ def _sorted_nodes(
     return order
 
 
+def node_name(node: onnx.NodeProto, position: int) -> str:
+    """What programs and reports call a node: its name, or ``<OpType>_<position in the file>``."""
+    return node.name or f"{node.op_type}_{position}"
+
+
 def read_graph(model: onnx.ModelProto) -> Graph:
     """Read names, shapes and small constants of a model; weights are not touched.
 
@@ -337,7 +342,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
             values[info.name] = _input(info, warnings)
     operators = []
     for index, (position, node, captured) in enumerate(_sorted_nodes(list(proto.node), set(values))):
-        name = node.name or f"{node.op_type}_{position}"
+        name = node_name(node, position)
         domain = "" if node.domain == "ai.onnx" else node.domain
         operators.append(
             Operator(index, name, node.op_type, domain, list(node.input), list(node.output), captured, node)

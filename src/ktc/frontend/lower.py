@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ktc.frontend.views import Flow
     from ktc.hardware.platform import Platform
 
-__all__ = ["lower"]
+__all__ = ["Analysis", "analyse", "lower", "lower_analysed"]
 
 _BACKENDS = {
     "Resize": "KneronResize",
@@ -54,11 +54,42 @@ def lower(model: onnx.ModelProto, platform: Platform) -> Program:
     ModelError
         The graph is malformed, or an input has a dynamic dimension other than the batch.
     """
+    return lower_analysed(analyse(model), platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What lowering knows about a model before it knows the platform.
+
+    Attributes
+    ----------
+    graph : Graph
+        Operators and values, shapes inferred.
+    flow : Flow
+        Which operators do work, and on which feature maps.
+    """
+
+    graph: Graph
+    flow: Flow
+
+
+def analyse(model: onnx.ModelProto) -> Analysis:
+    """Do the part of `lower` that is the same for all platforms; it takes most of the time.
+
+    Raises
+    ------
+    ModelError
+        As `lower`.
+    """
     graph = read_graph(_inlined(model))
     infer_values(graph)
-    flow = trace_flow(graph)
-    lowering = _Lowering(graph, flow, platform)
-    for operator in flow.operators:
+    return Analysis(graph, trace_flow(graph))
+
+
+def lower_analysed(analysis: Analysis, platform: Platform) -> Program:
+    """Do the rest of `lower`; the analysis is not changed and serves any number of platforms."""
+    lowering = _Lowering(analysis.graph, analysis.flow, platform)
+    for operator in analysis.flow.operators:
         lowering.visit(operator)
     return lowering.finish()
 

@@ -11,7 +11,7 @@ from ktc.report._columns import ALL_COLUMNS
 if TYPE_CHECKING:
     from ktc.evaluator.evaluation import Evaluation
 
-__all__ = ["render_csv"]
+__all__ = ["inert", "render_csv"]
 
 # A spreadsheet takes a cell that begins so for a formula, and names come from models we did not write.
 _FORMULA = ("=", "+", "-", "@")
@@ -27,9 +27,10 @@ def render_csv(evaluation: Evaluation) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(column.name for column in ALL_COLUMNS)
     for node in evaluation.nodes:
-        writer.writerow(column.plain(node) if column.numeric else _inert(column.plain(node)) for column in ALL_COLUMNS)
+        writer.writerow(column.plain(node) if column.numeric else inert(column.plain(node)) for column in ALL_COLUMNS)
     return stream.getvalue()
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
+    """Return text that no spreadsheet runs as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
