@@ -16,6 +16,7 @@ import numpy as np
 from ktc.evaluator import EvaluationSettings, evaluate
 from ktc.evaluator.macs import mac_cycles
 from ktc.evaluator.tiling import tile
+from ktc.hardware import load_platform, platform_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,3 +136,19 @@ def largest_difference(platform: Platform, programs: Sequence[Program]) -> float
     fast = Times(platform, programs)({}, whole_bytes=True)[0]
     slow = np.array([evaluate(program, platform, EvaluationSettings()).time_ms for program in programs])
     return float(np.max(np.abs(fast / slow - 1)))
+
+
+def main() -> None:
+    """Print the largest difference over the published rows, platform by platform."""
+    from calibrate import DEFAULT_NETWORKS, Rows
+
+    for name in platform_names():
+        rows = Rows(load_platform(name), DEFAULT_NETWORKS)
+        difference = largest_difference(rows.platform, rows.programs)
+        print(f"{rows.platform.title}: largest relative difference {difference:.1e}")
+        if difference > 1e-9:
+            raise SystemExit("the vectorised model is not the evaluator's.")
+
+
+if __name__ == "__main__":
+    main()
