@@ -135,7 +135,9 @@ def main() -> None:
             calibration = calibrations[name]
             versions = zip(calibration.rows.networks, calibration.rows.versions, strict=True)
             left_out = dict(zip(versions, calibration.left_out, strict=True))
-        print(f"\nKL{name}{'network':>34s} {'tool':>5s} {'published ms':>13s} {'estimated':>10s} {'error %':>8s} left out")
+        print(
+            f"\nKL{name}{'network':>34s} {'tool':>5s} {'published ms':>13s} {'estimated':>10s} {'error %':>8s} left out"
+        )
         for row in rows:
             out = left_out.get((row.network, row.version))
             print(
