@@ -11,7 +11,8 @@ lanes and channels, what overlaps) is the one with the least loss.
 A left-out error is the error of a published time whose row nothing has seen: the figures of its platform and the
 structure are fitted again without it.  It is better than a forecast would be: the form of the model and the priors
 were chosen among about a dozen variants with all rows known and left-out errors in view.  ``--widen 2`` doubles the
-spread of every prior, to show how much rests on them.
+spread of every prior, to show how much rests on them: the worst left-out errors then grow to 26 % on KL720, 43 % on
+KL630 (YOLOv5s) and 29 % on KL730 (Lite-HRNet).
 
 Needs scipy (it comes with scikit-learn, one of the development
 dependencies).
