@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from ktc.errors import ConfigError
 from ktc.evaluator import EvaluationSettings, check_settings, evaluate
+from ktc.evaluator.cost import overlapped
 from ktc.evaluator.macs import TAP_RULES
 from ktc.frontend import lower
 from ktc.hardware import load_platform, platform_names
@@ -123,6 +124,51 @@ def test_totals_equal_sums_and_parts_are_consistent(platform, model):
         assert node.sync_ms >= max(node.mac_ms, node.read_ms, node.write_ms, node.weight_ms)
         assert node.read_ms == pytest.approx(node.read_bytes / result.read_bandwidth / 1e6)
         assert node.bound != "cpu"
+
+
+def layout_net(channels, size):
+    """A channel shuffle without its reshapes: Conv, Split, Concat the other way round."""
+    conv = conv_chain(layers=1, channels=channels, size=size)
+    conv.graph.node.append(helper.make_node("Split", ["r0_0"], ["a", "b"], "split", axis=1))
+    conv.graph.node.append(helper.make_node("Concat", ["b", "a"], ["y"], "concat", axis=1))
+    conv.graph.output[0].name = "y"
+    return conv
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    platform=st.sampled_from(platform_names()),
+    channels=st.sampled_from([8, 32, 64]),
+    size=st.sampled_from([4, 32, 128]),
+)
+def test_layout_moves_pass_the_auxiliary_unit_with_what_they_write(platform, channels, size):
+    view = load_platform(platform)
+    concat = run(layout_net(channels, size), platform).nodes[-1]
+    assert (concat.backend, concat.type) == ("Concat", "NPU")
+    written = channels * size * -(-size // 16) * 16  # planes of 16 columns leave the chip
+    passes = view.layout_passes * written / view.auxiliary_bandwidth / 1e6
+    assert concat.pfunc_ms == pytest.approx(passes + view.node_overhead_us / 1e3)
+
+
+PARTS = st.floats(0, 1e3)
+
+
+@given(compute=PARTS, weights=PARTS, maps=PARTS, more=st.floats(0, 1e3), platform=st.sampled_from(platform_names()))
+@pytest.mark.parametrize("overlap", ["max(C,W), D", "C, W+D"])
+def test_overlap_lies_between_the_longest_part_and_the_sum(overlap, compute, weights, maps, more, platform):
+    view = dataclasses.replace(load_platform(platform), overlap=overlap)
+    time = overlapped(view, compute, weights, maps)
+    assert max(compute, weights, maps) <= time <= (compute + weights + maps) * (1 + 1e-12)
+    for longer in ((compute + more, weights, maps), (compute, weights + more, maps), (compute, weights, maps + more)):
+        assert overlapped(view, *longer) >= time * (1 - 1e-12)
+
+
+@settings(max_examples=12, deadline=None)
+@given(model=CHAINS, platform=st.sampled_from(platform_names()))
+def test_no_node_beats_the_peak_of_the_array(model, platform):
+    view = load_platform(platform)
+    for node in run(model, platform).nodes:
+        assert node.sync_ms >= node.macs / view.macs_per_cycle / view.frequency_mhz / 1e3
 
 
 @settings(max_examples=25, deadline=None)

@@ -72,13 +72,15 @@ def test_a_single_conv_keeps_its_name():
     assert [(node.name, node.type) for node in program.nodes] == [("conv", "NPU")]
 
 
-@pytest.mark.parametrize(("platform", "passes"), [("630", 0), ("730", 0), ("530", 1), ("720", 1)])
-def test_silu_behind_a_conv_is_fused_and_free_on_some(platform, passes):
+@pytest.mark.parametrize("platform", ["720", "530", "630", "730"])
+def test_silu_behind_a_conv_is_fused_and_costs_a_pass_only_if_the_platform_says_so(platform):
     proto = after_conv(
         helper.make_node("Sigmoid", ["c"], ["s"], "sig"), helper.make_node("Mul", ["c", "s"], ["y"], "mul")
     )
-    (node,) = lowered(proto, platform).nodes
-    assert (node.type, node.origins, len(node.auxiliary)) == ("FUSED", ("conv", "sig", "mul"), passes)
+    view = load_platform(platform)
+    for platform_view, passes in ((view, 0), (dataclasses.replace(view, fused_activations=("Relu",)), 1)):
+        (node,) = lower(proto, platform_view).nodes
+        assert (node.type, node.origins, len(node.auxiliary)) == ("FUSED", ("conv", "sig", "mul"), passes)
 
 
 def test_silu_falls_to_the_cpu_on_520():

@@ -117,7 +117,7 @@ def test_every_way_to_write_a_figure(content, tmp_path, monkeypatch):
         ({"read_bandwidth": float("inf")}, ("read_bandwidth", "positive")),
         ({"weight_4bit_factor": True}, ("weight_4bit_factor", "positive")),
         ({"lanes": 1.5}, ("lanes", "whole")),
-        ({"overlap": "never"}, ("overlap", "one of sum")),
+        ({"overlap": "never"}, ("overlap", "one of 'max(C,W), D'")),
         ({"layout_operators": "Split"}, ("layout_operators", "list of texts")),
         ({"read_bandwidth": {"unit": "GB/s"}}, ("read_bandwidth", "no value")),
         ({"read_bandwidth": {"value": 4, "unit": "MB/s"}}, ("read_bandwidth", "'MB/s'", "GB/s")),

@@ -9,14 +9,12 @@ from ktc.evaluator.evaluation import Bound
 from ktc.evaluator.macs import mac_cycles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.evaluator.tiling import TiledNode
     from ktc.frontend.program import Node
     from ktc.hardware.platform import Platform
 
-__all__ = ["Bandwidths", "NodeTime", "bandwidths", "node_time"]
+__all__ = ["Bandwidths", "NodeTime", "bandwidths", "node_time", "overlapped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,18 @@ class NodeTime:
         return next(bound for bound in get_args(Bound) if bound == largest)
 
 
-_OVERLAPS: dict[str, Callable[[float, float, float], float]] = {
-    "sum": lambda compute, weights, maps: compute + weights + maps,
-    "max(C,W)+D": lambda compute, weights, maps: max(compute, weights) + maps,
-    "max(C,W+D)": lambda compute, weights, maps: max(compute, weights + maps),
-    "max": lambda compute, weights, maps: max(compute, weights, maps),
-}
+def overlapped(platform: Platform, compute: float, weights: float, maps: float) -> float:
+    """Time of computing, weight loading and feature-map transfer together (any unit).
+
+    The longer of two activities, plus the share `Platform.exposed_share` of the shorter one, which the strips'
+    first load and last store leave uncovered.  Weight loading runs beside computing (``"max(C,W), D"``) or
+    queues with the feature maps on one channel (``"C, W+D"``).
+    """
+    if platform.overlap == "max(C,W), D":
+        busy, transfer = max(compute, weights), maps
+    else:
+        busy, transfer = compute, weights + maps
+    return max(busy, transfer) + platform.exposed_share * min(busy, transfer)
 
 
 def bandwidths(platform: Platform, settings: EvaluationSettings) -> Bandwidths:
@@ -80,7 +84,11 @@ def bandwidths(platform: Platform, settings: EvaluationSettings) -> Bandwidths:
 def node_time(
     node: Node, tiled: TiledNode, platform: Platform, rates: Bandwidths, computing_bits: int, weight_bits: int
 ) -> NodeTime:
-    """Time of an NPU node: ``overlap(C, W, D) + AUX + layout + overhead`` (design of the evaluator)."""
+    """Time of an NPU node: ``overlapped(C, W, D) + AUX + layout + overhead``.
+
+    AUX and layout moves pass the auxiliary unit: bytes over `Platform.auxiliary_bandwidth`; a layout move counts
+    as `Platform.layout_passes` passes over what it writes.
+    """
     cycles = tiled.repeats * mac_cycles(node.mac, platform, computing_bits, weight_bits) if node.mac else 0.0
     compute = cycles / platform.frequency_mhz / 1e3
     weights, read, write = (
@@ -95,8 +103,8 @@ def node_time(
     for step in node.auxiliary:
         size = step.elements * computing_bits / 8
         passes[step.pooling] += tiled.repeats * size / platform.auxiliary_bandwidth / 1e6
-    layout = node.layout_moves * platform.layout_node_us / 1e3
+    layout = platform.layout_passes * tiled.layout_bytes / platform.auxiliary_bandwidth / 1e6
     overhead = platform.node_overhead_us / 1e3
-    moved = _OVERLAPS[platform.overlap](compute, weights, read + write)
+    moved = overlapped(platform, compute, weights, read + write)
     total = moved + passes[False] + passes[True] + layout + overhead
     return NodeTime(cycles, compute, weights, read, write, passes[False], passes[True], layout, overhead, total)

@@ -191,12 +191,12 @@ class Evaluation:
 
     @property
     def mac_running_ms(self) -> float:
-        """Time in which the MAC array works, in ms."""
-        return sum(min(node.mac_ms, node.sync_ms) for node in self.nodes)
+        """Time in which the chip does not wait for DRAM, in ms: what the nodes need without transfers."""
+        return sum(min(node.cfunc_ms + node.pfunc_ms, node.sync_ms) for node in self.nodes)
 
     @property
     def mac_idle_ms(self) -> float:
-        """Time in which the MAC array waits, in ms."""
+        """Time in which the MAC array waits for weights or data, in ms: the transfers that nothing hides."""
         return self.time_ms - self.mac_running_ms
 
     @property

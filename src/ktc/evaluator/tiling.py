@@ -29,12 +29,15 @@ class TiledNode:
         DRAM traffic.
     repeats : float
         Factor on the MAC and auxiliary work: rows computed more than once where strips overlap.
+    layout_bytes : int
+        Bytes that layout moves write, wherever to.
     """
 
     read_bytes: int
     write_bytes: int
     weight_bytes: int
     repeats: float = 1.0
+    layout_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
                 read_bytes=sum(round(sizes[name] * spilled[name]) for name in node.inputs),
                 write_bytes=sum(round(sizes[name] * spilled[name]) for name in node.outputs),
                 weight_bytes=weight_bytes(node, weight_bits),
+                layout_bytes=node.layout_moves * sum(sizes[name] for name in node.outputs),
             )
         )
     return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes))

@@ -29,7 +29,7 @@ __all__ = [
 
 Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
-Overlap = Literal["sum", "max(C,W)+D", "max(C,W+D)", "max"]
+Overlap = Literal["max(C,W), D", "C, W+D"]
 
 _CONFIG_NAME = re.compile(r"ip_config_(\w+)\.json")
 
@@ -85,18 +85,22 @@ class Platform:
         Factor on the MAC cycles of convolutions with a stride above 1.
     activation_16bit_factor, weight_16bit_factor, weight_4bit_factor : float
         Factors on MAC cycles for 16-bit activations, 16-bit weights and 4-bit weights.
-    node_overhead_us, layout_node_us : float
-        Time of one command node, and of one layout node on top of it, in us.
+    node_overhead_us : float
+        Time of one command node, in us.
+    layout_passes : float
+        Passes of the auxiliary unit that moving data to another layout takes, over the bytes written.
     layout_operators : tuple of str
-        ONNX operators that only move data and cost ``layout_node_us``.
+        ONNX operators that only move data and cost ``layout_passes``.
     weight_bandwidth, read_bandwidth, write_bandwidth : float
         DMA rates for weights and for feature maps, in GB/s (10^9 bytes per second).
     auxiliary_bandwidth : float
         Rate of elementwise, resize and unfused pooling units, in GB/s of 8-bit elements.
     feature_memory_bytes : float
         On-chip memory for feature maps, in bytes.
-    overlap : {"sum", "max(C,W)+D", "max(C,W+D)", "max"}
-        How computing (C), weight loading (W) and feature-map transfer (D) overlap.
+    overlap : {"max(C,W), D", "C, W+D"}
+        Which of computing (C), weight loading (W) and feature-map transfer (D) hide each other.
+    exposed_share : float
+        Share of the shorter of two overlapping activities that stays visible, 0 to 1.
     fused_activations : tuple of str
         Activations that cost nothing behind a convolution.
     datapath_modes, weight_modes, io_modes, compiler_tilings : tuple of str
@@ -120,8 +124,8 @@ class Platform:
         Rates of one core: multiply-accumulates, values of elementwise operators, elementary functions.
     cpu_bandwidth : float
         DRAM rate of one core, in GB/s.
-    expected_error_percent : float
-        Typical error of the estimated time, in percent.
+    expected_error_percent, expected_error_worst_percent : float
+        Median and worst error of the estimated time over networks left out of the fit, in percent.
     figures : Mapping of str to Figure
         The same facts with unit, source and confidence.
     """
@@ -146,7 +150,7 @@ class Platform:
     weight_16bit_factor: float
     weight_4bit_factor: float
     node_overhead_us: float
-    layout_node_us: float
+    layout_passes: float
     layout_operators: tuple[str, ...]
     weight_bandwidth: float
     read_bandwidth: float
@@ -154,6 +158,7 @@ class Platform:
     auxiliary_bandwidth: float
     feature_memory_bytes: float
     overlap: Overlap
+    exposed_share: float
     fused_activations: tuple[str, ...]
     datapath_modes: tuple[str, ...]
     weight_modes: tuple[str, ...]
@@ -173,6 +178,7 @@ class Platform:
     cpu_functions_per_cycle: float
     cpu_bandwidth: float
     expected_error_percent: float
+    expected_error_worst_percent: float
     figures: Mapping[str, Figure]
 
 
@@ -288,7 +294,7 @@ def _words(kind: Any) -> str:
         return names[kind]
     if kind == tuple[str, ...]:
         return "a list of texts"
-    return "an object of texts" if kind == Mapping[str, str] else f"one of {', '.join(get_args(kind))}"
+    return "an object of texts" if kind == Mapping[str, str] else f"one of {', '.join(map(repr, get_args(kind)))}"
 
 
 def _is_positive(value: object) -> bool:
