@@ -110,7 +110,10 @@ def condition(number: int) -> str:
     text = note["text"]
     lines = [f'### <a id="{number}"></a>{number}\n', f"{text[0].upper()}{text[1:]}.\n"]
     lines.append("; ".join(f"{operator} on {', '.join(titles)}" for operator, titles in where.items()) + ".\n")
-    lines += [f"- {sentence_of(name, limits, where)}." for name, limits in note.get("all", ())]
+    lines += [
+        f"- {sentence_of(name, limits, where)}." + (" It takes two passes then." if name == note.get("twice") else "")
+        for name, limits in note.get("all", ())
+    ]
     if forms := note.get("any", ()):
         lines.append(f"- {filled(NO_FORM, {'text': text}, where)} The forms, each with what rules it out:")
     for index, form in enumerate(forms, 1):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -356,9 +358,29 @@ def test_resize_becomes_kneron_resize():
     proto = after_conv(node, initializers=[scales])
     assert [(lowered(proto, p).nodes[1].backend, lowered(proto, p).nodes[1].type) for p in ("520", "720", "730")] == [
         ("KneronResize", "NPU"),
-        ("KneronResize", "CPU"),
+        ("KneronResize", "NPU"),
         ("KneronResize", "NPU"),
     ]
+    # One direction at a time on KL720: rows of 32 x 16, then all of 32 x 32.
+    passes = {p: [step.elements for step in lowered(proto, p).nodes[1].auxiliary] for p in ("720", "730")}
+    assert passes == {"720": [8 * 32 * 16, 8 * 32 * 32], "730": [8 * 32 * 32]}
+
+
+PUBLISHED = Path(__file__).parents[2] / "benchmarks" / "data" / "published_performance.csv"
+
+
+def published_without_cpu_nodes():
+    with PUBLISHED.open(newline="", encoding="utf-8") as lines:
+        rows = [
+            row for row in csv.DictReader(lines) if row["has_cpu_node"] == "no" and row["toolchain_version"] == "0.27"
+        ]
+    return [(row["network"], row["platform"]) for row in rows]
+
+
+@pytest.mark.parametrize(("network", "platform"), published_without_cpu_nodes())
+def test_a_network_published_without_cpu_nodes_has_none(network, platform):
+    program = lower(skeleton(network), load_platform(platform))
+    assert [node.reason for node in program.nodes if node.type == "CPU"] == []
 
 
 @pytest.mark.parametrize("platform", platform_names())

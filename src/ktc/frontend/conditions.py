@@ -543,8 +543,9 @@ def _permutation(view: OperatorView) -> tuple[int, ...]:
 def transpose_adjacent(view: OperatorView) -> Violation:
     """{op} by {permutation} is neither row with column nor channel with row, the only ones that {title} does."""
     permutation = _permutation(view)
-    rank = len(permutation)
-    moved = [axis for axis in range(rank) if permutation[axis] != axis]
+    moved = [axis for axis, source in enumerate(permutation) if source != axis]
+    # Beyond four dimensions, those at the end that stay are one: a shuffle of channel groups moves channel with row.
+    rank = min(len(permutation), max(4, 2 + moved[-1])) if moved else len(permutation)
     from_end = [rank - axis for axis in moved]
     return None if from_end in ([], [2, 1], [3, 2]) else {"permutation": list(permutation)}
 

@@ -71,8 +71,10 @@ def judge(operator: Operator, graph: Graph, platform: Platform, *, as_type: str 
         broken = note_violation(view, support.note)
         if broken is not None:
             return Verdict(broken)
-        composed = support.note is not None and note_conditions()[support.note].get("decomposed", False)
-        return Verdict(steps=steps if composed else ())
+        note = note_conditions()[support.note] if support.note is not None else {}
+        if "twice" in note and CONDITIONS[note["twice"]](view) is not None:
+            return Verdict(steps=(kind, kind))
+        return Verdict(steps=steps if note.get("decomposed", False) else ())
     missing = sorted({step for step in steps if not _lists(step, platform.name)})
     if steps and not missing:
         broken = _rank_violation(view, steps, platform.name)
@@ -105,7 +107,8 @@ def note_violation(view: OperatorView, note: int | None) -> str | None:
     if note is None:
         return None
     condition = note_conditions()[note]
-    broken = _first_broken(view, condition.get("all", ()))
+    twice = condition.get("twice")
+    broken = _first_broken(view, [check for check in condition.get("all", ()) if check[0] != twice])
     if broken is not None:
         return broken + "."
     forms = condition.get("any", ())

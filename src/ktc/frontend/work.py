@@ -120,9 +120,12 @@ def auxiliary_steps(operator: Operator, graph: Graph, steps: tuple[str, ...]) ->
     ins = [element_count(graph.shape(n) or ()) for n in operator.inputs if n and not graph.is_constant(n)]
     outs = [element_count(graph.shape(n) or ()) for n in operator.outputs if n]
     elements = max([*outs, *ins], default=0)
+    if steps == (operator.type,) * 2:  # rows first, then columns
+        before, after = (graph.shape(name) or () for name in (operator.inputs[0], operator.outputs[0]))
+        return _step(operator.type, element_count((*after[:-1], *before[-1:]))), _step(operator.type, elements)
     if steps:
         repeats = max(1, len(ins) - 1) if operator.type in ("Sum", "Mean") else 1
-        return tuple(AuxiliaryStep(step, elements, pooling=False) for step in steps for _ in range(repeats))
+        return tuple(_step(step, elements) for step in steps for _ in range(repeats))
     if operator.type in _POOLS:
         view = OperatorView(operator, graph, "")
         kernel = max(view.kernel, default=1)
@@ -130,9 +133,12 @@ def auxiliary_steps(operator: Operator, graph: Graph, steps: tuple[str, ...]) ->
         passes = -(-(kernel - 1) // (_COMPOSED_WINDOW - 1)) if composed else 1
         reach = view.kernel[0] if len(view.kernel) == 2 else 1
         return (AuxiliaryStep(operator.type, elements * passes, pooling=True, reach=max(1, reach)),)
-    reach = _INTERPOLATION_REACH if operator.type in ("Resize", "Upsample") else 1
-    pooling = operator.type in _MOVES or operator.type.startswith("Global")
-    return (AuxiliaryStep(operator.type, elements, pooling=pooling, reach=reach),)
+    return (_step(operator.type, elements),)
+
+
+def _step(kind: str, elements: int) -> AuxiliaryStep:
+    reach = _INTERPOLATION_REACH if kind in ("Resize", "Upsample") else 1
+    return AuxiliaryStep(kind, elements, pooling=kind in _MOVES or kind.startswith("Global"), reach=reach)
 
 
 def constant_elements(operator: Operator, graph: Graph) -> int:
