@@ -5,8 +5,8 @@
 The corpus: the node cases of ``onnx.backend.test.case``, with their own inputs, and the simple, pytorch-converted,
 pytorch-operator and light models that the package ships.  ``--enlarged`` adds, for each node case, its inputs turned
 into constants (one at a time, and all at once), its outputs followed by Identity, Relu and Reshape, and its outputs
-fed into another case.  ``--folder`` takes the .onnx files below a folder instead.  A model that onnx's checker refuses, that onnxruntime cannot run, or that gives another result
-each time, does not count.
+fed into another case.  ``--folder`` takes the .onnx files below a folder instead, with random inputs.  A model that
+onnx's checker refuses, that onnxruntime cannot run, or that gives another result each time, does not count.
 
 Each model runs in a worker process, so that a crash of native code ends the worker and is counted.  Columns: ours with
 default options, with all the rewriting options, and with ``clear_shapes`` as well; with ``--peers`` also onnxsim and

@@ -66,4 +66,4 @@ def _is_opaque(kind: onnx.TypeProto) -> bool:
         return _is_opaque(kind.sequence_type.elem_type)
     if kind.HasField("optional_type"):
         return _is_opaque(kind.optional_type.elem_type)
-    return kind.HasField("map_type") or kind.HasField("opaque_type")
+    return bool(kind.HasField("map_type") or kind.HasField("opaque_type"))
