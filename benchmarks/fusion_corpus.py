@@ -146,7 +146,8 @@ PATTERNS = [
             "bias": "Identity(x0) | Add(x0, b) | Add(b, x0) | MatMul(x0, w)",
             "scaled": "Div(x, root) | Mul(x, inverse) | Mul(inverse, x) | Div(x, wrong)",
             "plus": "e, one | one, e",
-            "product": """m = Mul(x, a) y = Mul(m, half) | m = Mul(half, x) y = Mul(a, m) | m = Mul(a, x) y = Div(m, two) | m =
+            "product": """m = Mul(x, a) y = Mul(m, half) | m = Mul(half, x) y = Mul(a, m) | m = Mul(a, x) y =
+            Div(m, two) | m =
             Mul(half, a) y = Mul(m, x) | m = Mul(x0, a) y = Mul(m, half)""",
         },
         {
@@ -169,7 +170,8 @@ PATTERNS = [
             "coefficient": "c, k | k, c",
             "sum": "x, s | s, x",
             "root": "r | half",
-            "product": "h = Mul(x, half) y = Mul(h, p) | h = Mul(p, half) y = Mul(x, h) | h = Mul(p, x) y = Mul(h, half)",
+            "product": """h = Mul(x, half) y = Mul(h, p) | h = Mul(p, half) y = Mul(x, h) | h = Mul(p, x) y =
+            Mul(h, half)""",
         },
         {"three": 3.0, "two": 2.0, "k": 0.044715, "r": 0.7978845608, "one": 1.0, "half": 0.5},
     ),
@@ -180,7 +182,8 @@ PATTERNS = [
         {
             "shift": "three | half",
             "clip": "Clip(a, zero, six) | Clip(a, , six) | Relu(a) | Clip(a, zero)",
-            "rest": """m = Mul(x, c) y = Div(m, six) | d = Div(c, six) y = Mul(d, x) | y = Mul(c, sixth) | d = Mul(c, sixth) y
+            "rest": """m = Mul(x, c) y = Div(m, six) | d = Div(c, six) y = Mul(d, x) | y = Mul(c, sixth) | d =
+            Mul(c, sixth) y
             = Mul(a, d)""",
         },
         {"three": 3.0, "half": 0.5, "zero": 0.0, "six": 6.0, "sixth": 1 / 6},
@@ -190,7 +193,8 @@ PATTERNS = [
         "float[2,8] x => y",
         "$body",
         {
-            "body": """s = Sigmoid(x) y = Mul(x, s) | a = Mul(x, k) s = Sigmoid(a) y = Mul(x, s) | p = Softplus(x) t = Tanh(p)
+            "body": """s = Sigmoid(x) y = Mul(x, s) | a = Mul(x, k) s = Sigmoid(a) y = Mul(x, s) | p =
+            Softplus(x) t = Tanh(p)
             y = Mul(x, t) | m = Mul(x, k) y = Max(x, m) | y = Max(x, zero) | n = Neg(x) e = Exp(n) a = Add(e, one)
             y = Div(one, a) | n = Neg(x) r = Relu(n) y = Neg(r)""",
         },
@@ -202,8 +206,10 @@ PATTERNS = [
         "a = $first y = $second",
         {
             "T": "float | double | float16 | int32",
-            "first": "Clip(x, lo, hi) | Clip(x, , hi) | Clip(x, lo) | Relu(x) | Min(x, hi) | Max(lo, x) | Clip(x, hi, lo)",
-            "second": "Relu(a) | Clip(a, lo, hi) | Clip(a, zero) | Clip(a, , lo) | Max(a, zero) | Clip(a) | Min(a, row)",
+            "first": """Clip(x, lo, hi) | Clip(x, , hi) | Clip(x, lo) | Relu(x) | Min(x, hi) | Max(lo, x) |
+            Clip(x, hi, lo)""",
+            "second": """Relu(a) | Clip(a, lo, hi) | Clip(a, zero) | Clip(a, , lo) | Max(a, zero) | Clip(a) |
+            Min(a, row)""",
         },
         {"lo": -1.0, "hi": 1.0, "zero": 0.0, "row": (4,)},
     ),
@@ -242,7 +248,8 @@ PATTERNS = [
         Softmax<axis=-1>(masked) c = MatMul(p, v) ct = Transpose<perm=[0,2,1,3]>(c) cr = Reshape(ct, $back) o =
         MatMul(cr, wo) y = Add(o, x)""",
         {
-            "split": """q3, k3, v3 = Split<axis=2>(all, thirds) q4 = Reshape(q3, s4) kr = Reshape(k3, s4) v4 = Reshape(v3, s4)
+            "split": """q3, k3, v3 = Split<axis=2>(all, thirds) q4 = Reshape(q3, s4) kr = Reshape(k3, s4) v4 =
+            Reshape(v3, s4)
             | a5 = Reshape(all, s5) t = Transpose<perm=[2,0,1,3,4]>(a5) q4 = Gather<axis=0>(t, i0) kr =
             Gather<axis=0>(t, i1) v4 = Gather<axis=0>(t, i2) | q3 = Slice(all, z, e8, ax) k3 = Slice(all, e8, e16,
             ax) v3 = Slice(all, e16, big, ax) q4 = Reshape(q3, s4) kr = Reshape(k3, s4) v4 = Reshape(v3, s4) | q4 =
@@ -286,7 +293,8 @@ PATTERNS = [
         {
             "shape": "4,4 | 2,4,4 | 4 | 1,4 | N,4 | 0,4",
             "product": "x, w | w, x | x, v | x, wb",
-            "sum": """Add(m, b1) | Add(b1, m) | Add(m, b2) | Add(b2, m) | Add(m, b3) | Add(b3, m) | Add(m, b4) | Add(b4, m) |
+            "sum": """Add(m, b1) | Add(b1, m) | Add(m, b2) | Add(b2, m) | Add(m, b3) | Add(b3, m) | Add(m, b4)
+            | Add(b4, m) |
             Add(m, bs) | Add(bs, m) | Add(m, bc) | Add(bc, m) | Sub(m, b1) | Sub(b1, m) | Mul(m, b1) | Div(m, b1) |
             Div(b1, m)""",
         },
@@ -325,9 +333,11 @@ PATTERNS = [
         "float[2,3,5,5] x => y",
         "c = $conv a = $op y = $then",
         {
-            "conv": """Conv(x, w) | Conv(x, w, bias) | Conv<pads=[1,1,1,1]>(x, w) | Conv<group=3>(x, dw) | ConvTranspose(x, w)
+            "conv": """Conv(x, w) | Conv(x, w, bias) | Conv<pads=[1,1,1,1]>(x, w) | Conv<group=3>(x, dw) |
+            ConvTranspose(x, w)
             | Conv<auto_pad="SAME_UPPER", strides=[2,2]>(x, w)""",
-            "op": """Add(c, k0) | Add(c, k1) | Add(c, kc) | Add(c, kcc) | Mul(c, k0) | Mul(c, k1) | Mul(c, kc) | Mul(c, kcc)
+            "op": """Add(c, k0) | Add(c, k1) | Add(c, kc) | Add(c, kcc) | Mul(c, k0) | Mul(c, k1) | Mul(c, kc)
+            | Mul(c, kcc)
             | Sub(c, k0) | Sub(c, k1) | Sub(c, kc) | Sub(c, kcc) | Div(c, k0) | Div(c, k1) | Div(c, kc) | Div(c,
             kcc) | Add(k1, c) | Add(kcc, c) | Sub(k1, c) | Sub(kcc, c) | Div(k1, c) | Div(kcc, c) | Add(c, kw) |
             Mul(c, kw) | Mul(c, kn) | Add(c, kn) | Add(c, k5) | Mul(c, k5)""",
@@ -480,9 +490,11 @@ PATTERNS = [
         "p = $first q = $second y = Relu(q)",
         {
             "T": "float | double | int32",
-            "first": """Add(x, a) | Add(a, x) | Add(x, c) | Sub(x, a) | Sub(a, x) | Sub(x, c) | Mul(x, a) | Mul(a, x) | Mul(x,
+            "first": """Add(x, a) | Add(a, x) | Add(x, c) | Sub(x, a) | Sub(a, x) | Sub(x, c) | Mul(x, a) |
+            Mul(a, x) | Mul(x,
             c) | Div(x, a) | Div(a, x) | Div(x, c)""",
-            "second": """Add(p, b) | Add(b, p) | Add(p, one) | Sub(p, b) | Sub(b, p) | Sub(p, one) | Mul(p, b) | Mul(b, p) |
+            "second": """Add(p, b) | Add(b, p) | Add(p, one) | Sub(p, b) | Sub(b, p) | Sub(p, one) | Mul(p, b)
+            | Mul(b, p) |
             Mul(p, one) | Div(p, b) | Div(b, p) | Div(p, one) | Add(p, zero) | Sub(zero, p) | Neg(p) | Pow(p, one)
             | Mul(p, zero)""",
         },
@@ -504,7 +516,14 @@ PATTERNS = [
             ReduceMean<axes=[2,3]>(d0)""",
             "then": "Relu(d1) | Identity(d1) | Mul(d1, half)",
         },
-        {"s": 0.1, "s2": 0.13, "z": np.array(120, np.uint8), "i": np.array(3, np.int8), "dw": (2, 2, 3, 3), "lo": -0.35}
+        {
+            "s": 0.1,
+            "s2": 0.1337,
+            "z": np.array(120, np.uint8),
+            "i": np.array(3, np.int8),
+            "dw": (2, 2, 3, 3),
+            "lo": -0.35,
+        }
         | {"hi": 0.77, "flat": [1, 72], "half": 0.5, "one": [1], "two": [2]},
     ),
     Pattern(
@@ -661,7 +680,8 @@ PATTERNS = [
         "float[1,4,4,6] x => y",
         "a = Transpose<perm=[0,3,1,2]>(x) b = $op y = Transpose<perm=[$back]>(b)",
         {
-            "op": """Relu(a) | Conv(a, w) | MaxPool<kernel_shape=[2,2]>(a) | Softmax<axis=1>(a) | Add(a, k) | Mul(a, r) |
+            "op": """Relu(a) | Conv(a, w) | MaxPool<kernel_shape=[2,2]>(a) | Softmax<axis=1>(a) | Add(a, k) |
+            Mul(a, r) |
             Concat<axis=1>(a, a) | ReduceMean<axes=[2,3]>(a) | Pad(a, p) | Slice(a, one, two, one) | Add(a, a) |
             BatchNormalization(a, c, c, c, v) | InstanceNormalization(a, c, c) | PRelu(a, k) | Clip(a, lo) |
             Resize(a, , up) | DepthToSpace<blocksize=1>(a) | ArgMax<axis=1>(a) | Where(flag, a, k) | Tile(a, tiles)
@@ -725,7 +745,8 @@ PATTERNS = [
         "float x => y",
         "a = $first b = $second y = Add(b, $k)",
         {
-            "first": """Unsqueeze(x, z) | Reshape(x, m) | Expand(x, two) | Identity(x) | Transpose(x) | Reshape(x, e) | Neg(x)""",
+            "first": """Unsqueeze(x, z) | Reshape(x, m) | Expand(x, two) | Identity(x) | Transpose(x) |
+            Reshape(x, e) | Neg(x)""",
             "second": "Squeeze(a) | Reshape(a, m) | Identity(a) | ReduceSum<keepdims=0>(a) | Flatten(a) | Transpose(a)",
             "k": "k0 | k1 | k2",
         },
@@ -736,9 +757,11 @@ PATTERNS = [
         "float[0,4] x => y",
         "a = $first y = $second",
         {
-            "first": """Relu(x) | Concat<axis=0>(x, full) | Concat<axis=0>(full, x, x) | Transpose(x) | Add(x, row) | MatMul(x,
+            "first": """Relu(x) | Concat<axis=0>(x, full) | Concat<axis=0>(full, x, x) | Transpose(x) | Add(x,
+            row) | MatMul(x,
             w)""",
-            "second": """Neg(a) | ReduceSum<keepdims=0>(a) | Concat<axis=0>(a, none) | Transpose(a) | Reshape(a, m) | Softmax(a)""",
+            "second": """Neg(a) | ReduceSum<keepdims=0>(a) | Concat<axis=0>(a, none) | Transpose(a) |
+            Reshape(a, m) | Softmax(a)""",
         },
         {"full": (2, 4), "row": (4,), "w": (4, 4), "none": (0, 4), "m": [-1, 4]},
     ),
@@ -747,7 +770,8 @@ PATTERNS = [
         "float[3,4] x => y",
         "$body",
         {
-            "body": """y = Where(yes, x, k) | y = Where(no, x, k) | c = Greater(x, k) n = Not(c) m = Not(n) y = Where(m, x, k)
+            "body": """y = Where(yes, x, k) | y = Where(no, x, k) | c = Greater(x, k) n = Not(c) m = Not(n) y =
+            Where(m, x, k)
             | s = Shape(x) g = Gather(s, i) q = Equal(g, three) f = Cast<to=1>(q) y = Mul(x, f) | c =
             ConstantOfShape(sh) y = Add(x, c) | s = Shape<start=1>(x) c = ConstantOfShape(s) y = Mul(x, c) | z =
             NonZero(x) t = Transpose(z) y = GatherND(x, t) | n = Size(x) f = Cast<to=1>(n) y = Div(x, f) | y =

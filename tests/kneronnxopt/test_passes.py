@@ -487,3 +487,27 @@ def test_a_classifier_that_returns_maps_is_optimised():
     result = optimized(original)
     assert operators(result) == {"Gemm": 1, "Softmax": 1, "ZipMap": 1}
     assert interface(result) == interface(original)
+
+
+@pytest.mark.parametrize(
+    ("dims", "node", "shape", "goes"),
+    [
+        ("N,3,4", "Add(r, k)", (4,), True),
+        ("N,3,4", "Add(k, r)", (1, 1, 4), True),
+        ("N,M,4", "Sub(r, k)", (), True),
+        ("N,M,4", "Sub(r, k)", (3, 4), False),
+        ("N,3,4", "Sub(k, r)", (4,), False),
+        ("N,3,4", "Add(r, k)", (2, 1, 1), False),
+        ("N,3,1", "Add(r, k)", (4,), False),
+        ("N", "Add(r, k)", (1, 1), False),
+    ],
+)
+def test_zeros_are_added_to_nothing_of_unknown_batch(dims, node, shape, goes):
+    rank = max(len(dims.split(",")), len(shape))
+    symbols = ",".join("ABC"[:rank])
+    original = model(
+        f"g (float[{dims}] x) => (float[{symbols}] y) {{ r = Relu(x) a = {node} y = Tanh(a) }}",
+        k=np.zeros(shape, np.float32),
+    )
+    counts = operators(optimized(original))
+    assert counts.get("Add", 0) + counts.get("Sub", 0) + counts.get("Neg", 0) == (not goes)
