@@ -1,18 +1,19 @@
 """Optimise the backend test models of the onnx package, and count what goes wrong.
 
-    python benchmarks/backend_corpus.py [--enlarged] [--peers] [--every N] [--jobs N] [--failures]
+    python benchmarks/backend_corpus.py [--enlarged] [--folder DIR] [--peers] [--every N] [--jobs N] [--failures]
 
 The corpus: the node cases of ``onnx.backend.test.case``, with their own inputs, and the simple, pytorch-converted,
 pytorch-operator and light models that the package ships.  ``--enlarged`` adds, for each node case, its inputs turned
 into constants (one at a time, and all at once), its outputs followed by Identity, Relu and Reshape, and its outputs
-fed into another case.  A model that onnx's checker refuses, that onnxruntime cannot run, or that gives another result
-each time, does not count.
+fed into another case.  ``--folder`` takes the .onnx files below a folder instead, with random inputs.  A model that
+onnx's checker refuses, that onnxruntime cannot run, or that gives another result each time, does not count.
 
 Each model runs in a worker process, so that a crash of native code ends the worker and is counted.  Columns: ours with
 default options, with all the rewriting options, and with ``clear_shapes`` as well; with ``--peers`` also onnxsim and
-onnxslim (``pip install ktc[benchmarks]``).  Failures:
+onnxslim (``pip install ktc[benchmarks]``); ktc's evaluation of the model on each platform.  Failures:
 
-- crash: an exception, the end of the process, or more than the time limit;
+- crash: an exception (also one after which ``optimize`` returns the model as it was), the end of the process, more
+  than the time limit, a fixed point that was not reached, or a CPU node without a reason;
 - invalid: onnx's checker refuses the result, or onnxruntime does not run it;
 - mismatch: other results;
 - interface: other names, types or shapes of inputs or outputs (a number where there was a symbol is allowed).
@@ -60,17 +61,23 @@ REWRITING = {
     "duplicate_shared_weights": 2,
     "clear_descriptions": True,
 }
+EVALUATION = "ktc evaluates"
 ALL_OPTIONS = REWRITING | {"clear_shapes": True}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model with its inputs; None where they are to be drawn at random."""
+    """A model, or the file with it, and its inputs; None where they are to be drawn at random."""
 
     group: str
     name: str
-    model: onnx.ModelProto
+    source: onnx.ModelProto | Path
     feeds: Feeds | None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The model, read anew each time if it is a file."""
+        return onnx.load(self.source) if isinstance(self.source, Path) else self.source
 
 
 # --- The corpus
@@ -107,6 +114,12 @@ def shipped_models() -> Iterator[Case]:
             yield Case(group, path.parent.name, onnx.load(path), None)
     for path in sorted((folder / "light").glob("*.onnx")):
         yield Case("light", path.stem, onnx.load(path), None)
+
+
+def models_of(folder: Path) -> Iterator[Case]:
+    """Yield the .onnx files below a folder; the group is the name of the folder that holds a file."""
+    for path in sorted(folder.rglob("*.onnx")):
+        yield Case(path.parent.name, path.stem, path, None)
 
 
 def enlarged(cases: list[Case]) -> Iterator[Case]:
@@ -219,7 +232,14 @@ def optimizers(peers: bool) -> dict[str, Callable[[onnx.ModelProto], onnx.ModelP
     import kneronnxopt
 
     def ours(options: dict[str, Any]) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
-        return lambda model: kneronnxopt.optimize(model, skip_check=True, convert_f16=False, **options)
+        def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+            REPORTED.clear()
+            result = kneronnxopt.optimize(model, skip_check=True, convert_f16=False, **options)
+            if REPORTED:
+                raise RuntimeError(REPORTED[0])
+            return result
+
+        return optimized
 
     columns = {"ours": ours({}), "ours, rewriting": ours(REWRITING), "ours, all": ours(ALL_OPTIONS)}
     if peers:
@@ -229,6 +249,46 @@ def optimizers(peers: bool) -> dict[str, Callable[[onnx.ModelProto], onnx.ModelP
         columns["onnxsim"] = lambda model: onnxsim.simplify(model)[0]
         columns["onnxslim"] = onnxslim.slim
     return columns
+
+
+#: Warnings of kneronnxopt that tell of a fault of its own.
+REPORTED: list[str] = []
+_FAULTS = ("please report", "still changes after")
+
+
+class Faults(logging.Handler):
+    """Keeps the warnings that tell of a fault."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message if it tells of a fault."""
+        message = record.getMessage()
+        if any(fault in message for fault in _FAULTS):
+            REPORTED.append(message)
+
+
+def judge_evaluation(model: onnx.ModelProto) -> tuple[str, str]:
+    """Return ``equal`` if ktc evaluates a model on every platform, or refuses what its inputs are; else ``crash``."""
+    from ktc.errors import ModelError
+    from ktc.evaluator import EvaluationSettings, evaluate
+    from ktc.frontend import lower
+    from ktc.hardware import load_platform, platform_names
+
+    for name in platform_names():
+        platform = load_platform(name)
+        try:
+            evaluation = evaluate(lower(model, platform), platform, EvaluationSettings())
+        except ModelError as error:
+            if str(error).startswith(("input ", "dimension ")):
+                return "equal", ""
+            return "crash", f"{name}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            return "crash", f"{name}: {type(error).__name__}: {error}"
+        for node in evaluation.nodes:
+            if node.type == "CPU" and not node.reason:
+                return "crash", f"{name}: CPU node {node.name} without a reason"
+            if not node.sync_ms >= 0:
+                return "crash", f"{name}: node {node.name} takes {node.sync_ms} ms"
+    return "equal", ""
 
 
 def same_interface(new: onnx.ModelProto, old: onnx.ModelProto) -> bool:
@@ -263,14 +323,14 @@ def tolerance_of(model: onnx.ModelProto) -> float:
 
 
 def judge(
-    case: Case, feeds: Feeds, expected: Feeds, optimizer: Callable[[onnx.ModelProto], onnx.ModelProto]
+    model: onnx.ModelProto, feeds: Feeds, expected: Feeds, optimizer: Callable[[onnx.ModelProto], onnx.ModelProto]
 ) -> tuple[str, str]:
     """Return ``equal`` or the kind of failure, and what was wrong."""
     from kneronnxopt import OptimizationError
     from kneronnxopt.verify import difference_of, run_model
 
     try:
-        result = optimizer(copied(case.model))
+        result = optimizer(copied(model))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
         return "crash", f"{type(error).__name__}: {error}"
     try:
@@ -281,11 +341,19 @@ def judge(
         differences = difference_of(expected, run_model(result, feeds))
     except OptimizationError as error:
         return "invalid", str(error)
-    if max(differences.values(), default=0.0) > tolerance_of(case.model):
+    if max(differences.values(), default=0.0) > tolerance_of(model):
         return "mismatch", str(differences)
-    if not same_interface(result, case.model):
+    if not same_interface(result, model):
         return "interface", ""
     return "equal", ""
+
+
+def overriding(model: onnx.ModelProto) -> Feeds:
+    """Return values for the inputs of floats that have a default, other than that: constants that are none."""
+    names = {value.name for value in model.graph.input} if model.ir_version >= 4 else set()
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name in names]
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors}
+    return {name: array * array.dtype.type(0.75) for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 # --- Worker processes
@@ -294,7 +362,8 @@ def judge(
 def work(cases: list[Case], peers: bool, connection: Connection) -> None:
     """Answer tasks (index of a case, columns) by messages (column, verdict, text); the first is of the original."""
     warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
+    logging.lastResort = None
+    logging.getLogger("kneronnxopt").addHandler(Faults())
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
@@ -306,17 +375,21 @@ def work(cases: list[Case], peers: bool, connection: Connection) -> None:
         index, wanted = connection.recv()
         case = cases[index]
         try:
-            onnx.checker.check_model(case.model)
-            feeds = random_inputs(case.model) if case.feeds is None else case.feeds
-            expected = run_model(case.model, feeds)
-            repeated = run_model(case.model, feeds)
+            model = case.model
+            onnx.checker.check_model(model)
+            feeds = random_inputs(model) | overriding(model) if case.feeds is None else case.feeds
+            expected = run_model(model, feeds)
+            repeated = run_model(model, feeds)
             runs = not any(difference_of(expected, repeated).values())
             connection.send(("original", "runs" if runs else "random", ""))
         except (OptimizationError, onnx.checker.ValidationError):
             runs = False
             connection.send(("original", "does not run", ""))
         for column in wanted if runs else ():
-            connection.send((column, *judge(case, feeds, expected, columns[column])))
+            verdict = (
+                judge_evaluation(model) if column == EVALUATION else judge(model, feeds, expected, columns[column])
+            )
+            connection.send((column, *verdict))
 
 
 class Worker:
@@ -396,15 +469,20 @@ def main() -> None:
     """Print the table, and the failures if wanted."""
     parser = argparse.ArgumentParser(description="Failures of optimisers on the onnx package's backend test models.")
     parser.add_argument("--enlarged", action="store_true", help="add node cases fed by constants, and in chains")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="the .onnx files below a folder instead")
     parser.add_argument("--peers", action="store_true", help="onnxsim and onnxslim as well")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth model")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
     parser.add_argument("--failures", action="store_true", help="list each failure")
     options = parser.parse_args()
     start = time.perf_counter()
-    nodes = list(node_cases())
-    cases = [*nodes, *shipped_models(), *(enlarged(nodes) if options.enlarged else ())][:: options.every]
-    columns = ["ours", "ours, rewriting", "ours, all", *(("onnxsim", "onnxslim") if options.peers else ())]
+    if options.folder is None:
+        nodes = list(node_cases())
+        cases = [*nodes, *shipped_models(), *(enlarged(nodes) if options.enlarged else ())]
+    else:
+        cases = list(models_of(options.folder))
+    cases = cases[:: options.every]
+    columns = ["ours", "ours, rewriting", "ours, all", *(("onnxsim", "onnxslim") if options.peers else ()), EVALUATION]
     counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
     failures = []
     for done, (index, verdicts) in enumerate(verdicts_of(cases, columns, options.peers, options.jobs)):

@@ -20,6 +20,7 @@ from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.external_data import external_tensors
 from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, read_model, save_model
+from kneronnxopt.opaque_types import hide_opaque_types, restore_opaque_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,15 +126,18 @@ class _Task:
                 "the model uses opset %d; 8 to 18 are documented, others are optimised as far as they are known",
                 opset,
             )
+        readable, hidden = hide_opaque_types(self.model)
         with paused_collector():
-            edited = ir.from_proto(self.model)
+            edited = ir.from_proto(readable)
             if self.folder is not None:
                 ir.external_data.set_base_dir(edited.graph, self.folder)
             stages = run_pipeline(edited, options, source=self.model)
             edited.producer_name, edited.producer_version = "kneronnxopt", __version__
             # Initializers that are not inputs need IR version 4.
             edited.ir_version = max(edited.ir_version, 4)
-            return to_proto(edited, annotated=bool(self.model.graph.quantization_annotation)), stages
+            result = to_proto(edited, annotated=bool(self.model.graph.quantization_annotation))
+            restore_opaque_types(result, hidden)
+            return result, stages
 
 
 def _copied(model: onnx.ModelProto) -> onnx.ModelProto:

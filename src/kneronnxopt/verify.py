@@ -212,6 +212,10 @@ def _difference(expected: object, actual: object) -> float:
         if not (isinstance(expected, list) and isinstance(actual, list)) or len(expected) != len(actual):
             return math.inf
         return max((_difference(a, b) for a, b in zip(expected, actual, strict=True)), default=0.0)
+    if isinstance(expected, dict) or isinstance(actual, dict):
+        if not (isinstance(expected, dict) and isinstance(actual, dict)) or list(expected) != list(actual):
+            return math.inf
+        return _difference(np.array(list(expected.values())), np.array(list(actual.values())))
     a, b = np.asarray(expected), np.asarray(actual)
     if a.shape != b.shape:
         return math.inf

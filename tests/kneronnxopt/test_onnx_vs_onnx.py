@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 import sys
@@ -85,6 +86,14 @@ def test_rounding_errors_are_no_difference(shape, scale, seed):
     assert difference_of({"y": expected}, {"y": rounded})["y"] <= 1e-4
     assert difference_of({"y": expected}, {"y": expected})["y"] == 0
     assert difference_of({"y": expected}, {"y": expected * 1.5})["y"] == pytest.approx(0.5)
+
+
+def test_maps_of_probabilities_agree_up_to_rounding():
+    first = [{7: 0.25, 9: 0.75}]
+    assert difference_of({"y": first}, {"y": [{7: 0.25, 9: 0.7500001}]})["y"] == pytest.approx(1.3e-7, rel=0.1)
+    assert difference_of({"y": first}, {"y": [{7: 0.5, 9: 0.5}]})["y"] == pytest.approx(1 / 3)
+    assert difference_of({"y": first}, {"y": [{7: 0.25, 8: 0.75}]})["y"] == math.inf
+    assert difference_of({"y": first}, {"y": [[0.25, 0.75]]})["y"] == math.inf
 
 
 def test_tolerance_decides(files):

@@ -468,3 +468,46 @@ def test_initializers_that_callers_may_override_are_not_folded():
 def test_old_models_keep_initializers_among_their_inputs():
     original = model("g (float[2] x, float[2] w) => (float[2] y) { y = Add(x, w) }", 8, 3, w=weight(2))
     assert interface(optimized(original)) == interface(original)
+
+
+def test_a_classifier_that_returns_maps_is_optimised():
+    original = model(
+        """g (float[1,3] x) => (float[1,2] y) {
+            i = Identity(x) h = Gemm(i, w) s = Softmax(h) y = Identity(s) }""",
+        w=weight(3, 2),
+    )
+    zip_map = onnx.helper.make_node("ZipMap", ["s"], ["m"], domain="ai.onnx.ml", classlabels_int64s=[7, 9])
+    maps = onnx.helper.make_map_type_proto(
+        onnx.TensorProto.INT64, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    )
+    kind = onnx.helper.make_sequence_type_proto(maps)
+    original.graph.node.append(zip_map)
+    original.graph.output.append(onnx.helper.make_value_info("m", kind))
+    original.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
+    result = optimized(original)
+    assert operators(result) == {"Gemm": 1, "Softmax": 1, "ZipMap": 1}
+    assert interface(result) == interface(original)
+
+
+@pytest.mark.parametrize(
+    ("dims", "node", "shape", "goes"),
+    [
+        ("N,3,4", "Add(r, k)", (4,), True),
+        ("N,3,4", "Add(k, r)", (1, 1, 4), True),
+        ("N,M,4", "Sub(r, k)", (), True),
+        ("N,M,4", "Sub(r, k)", (3, 4), False),
+        ("N,3,4", "Sub(k, r)", (4,), False),
+        ("N,3,4", "Add(r, k)", (2, 1, 1), False),
+        ("N,3,1", "Add(r, k)", (4,), False),
+        ("N", "Add(r, k)", (1, 1), False),
+    ],
+)
+def test_zeros_are_added_to_nothing_of_unknown_batch(dims, node, shape, goes):
+    rank = max(len(dims.split(",")), len(shape))
+    symbols = ",".join("ABC"[:rank])
+    original = model(
+        f"g (float[{dims}] x) => (float[{symbols}] y) {{ r = Relu(x) a = {node} y = Tanh(a) }}",
+        k=np.zeros(shape, np.float32),
+    )
+    counts = operators(optimized(original))
+    assert counts.get("Add", 0) + counts.get("Sub", 0) + counts.get("Neg", 0) == (not goes)

@@ -20,6 +20,8 @@ from kneronnxopt.passes._graph import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx_ir as ir
 
 __all__ = [
@@ -122,7 +124,8 @@ class EliminateNopArithmetic(NodePass):
     """x + 0, x - 0, x * 1, x / 1, x ** 1   become   x.
 
     1. The constant is the second operand, or the first one of Add and Mul.
-    2. Broadcasting must not change the shape: x has the static shape of the result.
+    2. Broadcasting must not change the shape: along each axis of the constant it has one element, or as many as x,
+       whose other dimensions may be unknown.
     3. An element type that the operator changes stays (Pow takes its first operand's type).
     4. ``-0.0 + 0`` is ``+0.0``; without the Add the zero keeps its sign. Nothing but 1 / x can tell.
     """
@@ -136,10 +139,8 @@ class EliminateNopArithmetic(NodePass):
         orders = ((0, 1), (1, 0)) if node.op_type in ("Add", "Mul") else ((0, 1),)
         for kept, other in orders:
             source, operand = node.inputs[kept], _input(node, other)
-            if source is None or constant_tensor(operand) is None:
-                continue
-            result = static_shape(node.outputs[0])
-            if result is None or static_shape(source) != result:
+            tensor = constant_tensor(operand)
+            if source is None or tensor is None or not _fits_into(list(tensor.shape), source):
                 continue
             array = constant(operand)
             if array is not None and array.size and bool(np.all(array == neutral)) and bypass(node, source):
@@ -149,6 +150,14 @@ class EliminateNopArithmetic(NodePass):
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
+
+
+def _fits_into(dims: Sequence[object], source: ir.Value) -> bool:
+    """Whether a constant with these dimensions broadcasts to the shape of ``source``, whatever is unknown of that."""
+    if source.shape is None or len(dims) > len(source.shape):
+        return False
+    last = list(source.shape)[len(source.shape) - len(dims) :]
+    return all(size == 1 or (isinstance(own, int) and size == own) for size, own in zip(dims, last, strict=True))
 
 
 def _keeps_order(node: ir.Node, source: ir.Value) -> bool:
