@@ -1,0 +1,109 @@
+"""What all changes need: find nodes, cut weights to size, sweep up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from ktc.advice._wiring import Wiring
+from ktc.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["attribute", "crop", "forget_shapes", "has_data", "remove_dead", "set_attribute", "writers"]
+
+
+def writers(model: onnx.ModelProto, outputs: Iterable[str], *types: str) -> list[onnx.NodeProto]:
+    """Find the nodes that write some tensors.
+
+    Raises
+    ------
+    ModelError
+        No node, or a node of another type, writes one of them.
+    """
+    producers = Wiring(model.graph).producers
+    nodes = []
+    for name in outputs:
+        node = producers.get(name)
+        if node is None or node.op_type not in types:
+            found = "no node" if node is None else f"a node of type {node.op_type}"
+            raise ModelError(
+                f"tensor {name!r} is written by {found}, not by {' or '.join(types)}; "
+                "the change was made for another model."
+            )
+        nodes.append(node)
+    return nodes
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Value of an attribute, lists as lists and texts as ``str``."""
+    for given in node.attribute:
+        if given.name == name:
+            value = onnx.helper.get_attribute_value(given)
+            if isinstance(value, bytes):
+                return value.decode("utf-8", "replace")
+            return list(value) if given.type == onnx.AttributeProto.INTS else value
+    return default
+
+
+def set_attribute(node: onnx.NodeProto, name: str, value: Any) -> None:
+    """Give an attribute a value, or remove it with None."""
+    for position, given in enumerate(node.attribute):
+        if given.name == name:
+            del node.attribute[position]
+            break
+    if value is not None:
+        node.attribute.append(onnx.helper.make_attribute(name, value))
+
+
+def has_data(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's values are in the model, and not in another file or left out."""
+    external = tensor.data_location == onnx.TensorProto.EXTERNAL
+    return not external and bool(tensor.raw_data or tensor.float_data or tensor.int32_data or tensor.double_data)
+
+
+def crop(tensor: onnx.TensorProto, shape: Sequence[int], offsets: Sequence[int]) -> None:
+    """Cut a constant to ``shape``, beginning at ``offsets``; a constant without data only gets the shape."""
+    if has_data(tensor):
+        window = tuple(slice(begin, begin + extent) for begin, extent in zip(offsets, shape, strict=True))
+        array = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)[window])
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+        return
+    del tensor.dims[:]
+    tensor.dims.extend(shape)
+
+
+def forget_shapes(model: onnx.ModelProto, names: Iterable[str]) -> None:
+    """Remove declared shapes of intermediate tensors that changed."""
+    gone = set(names)
+    kept = [value for value in model.graph.value_info if value.name not in gone]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+
+
+def remove_dead(model: onnx.ModelProto) -> None:
+    """Remove nodes whose results nobody reads, and the constants that only they read."""
+    wiring = Wiring(model.graph)
+    needed = set(wiring.kept)
+    alive = []
+    for node in reversed(model.graph.node):
+        if needed.isdisjoint(node.output):
+            continue
+        needed.update(node.input)
+        alive.append(node)
+    if len(alive) == len(model.graph.node):
+        return
+    read_before = set(wiring.readers)
+    inputs = {value.name for value in model.graph.input}
+    alive.reverse()
+    constants = [t for t in model.graph.initializer if t.name in needed | inputs or t.name not in read_before]
+    kept_nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in alive]
+    del model.graph.node[:]
+    model.graph.node.extend(kept_nodes)
+    if len(constants) < len(model.graph.initializer):
+        gone = [i for i, t in enumerate(model.graph.initializer) if t.name not in {c.name for c in constants}]
+        for index in reversed(gone):
+            del model.graph.initializer[index]
