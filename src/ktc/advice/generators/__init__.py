@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ktc.advice.generators.activations import propose_activations, propose_gates
@@ -15,16 +14,16 @@ from ktc.advice.generators.resizes import propose_resizes
 from ktc.advice.generators.settings import propose_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ktc.advice._candidate import Candidate, Situation
 
 __all__ = ["GENERATORS", "OPTIMIZER"]
 
-Generator: TypeAlias = 'Callable[[Situation], Iterator[Candidate]]'
+Generator: TypeAlias = "Callable[[Situation], Iterator[Candidate]]"
 
 #: The generator that runs kneronnxopt, whose import and passes take longer than evaluations.
-OPTIMIZER: Generator: TypeAlias = 'Callable[[Situation], Iterator[Candidate]]'
+OPTIMIZER: Generator = propose_optimizer
 
 #: All others.
 GENERATORS: tuple[Generator, ...] = (
