@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from kneronnxopt._version import __version__
 from ktc import errors, onnx_optimizer
+from ktc.advice import advise
 from ktc.inference import convert_channel_last_to_first, kneron_inference
 from ktc.model_config import ModelConfig
 
 __all__ = [
     "ModelConfig",
     "__version__",
+    "advise",
     "convert_channel_last_to_first",
     "errors",
     "kneron_inference",

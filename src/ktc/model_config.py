@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from ktc.advice import Advised
+    from ktc.evaluator import Evaluation, EvaluationSettings
+    from ktc.frontend import Program
     from ktc.report import EvaluationReport
 
 __all__ = ["ModelConfig"]
@@ -131,6 +134,8 @@ class ModelConfig:
         weight_bandwidth: float | None = None,
         dma_bandwidth: float | None = None,
         compiler_tiling: str = "default",
+        *,
+        advice: bool = True,
     ) -> EvaluationReport:
         """Estimate the model's performance on the NPU, and write the report.
 
@@ -148,12 +153,15 @@ class ModelConfig:
             GB/s in place of the platform's own.
         compiler_tiling : str
             ``"default"`` or ``"deep_search"``.
+        advice : bool
+            Also try a few changes that may help, and report those that do (keyword of ours). `ktc.advise` tries more,
+            the optimizer among them.
 
         Returns
         -------
         EvaluationReport
-            A ``str``, the text report, with ``fps``, ``time_ms``, ``cpu_nodes``, ``nodes``, ``files`` and
-            ``to_dict()``.
+            A ``str``, the text report, with ``fps``, ``time_ms``, ``cpu_nodes``, ``nodes``, ``advice``, ``files``
+            and ``to_dict()``.
 
         Raises
         ------
@@ -179,10 +187,25 @@ class ModelConfig:
             input_fmt=self.input_fmt,
         )
         check_settings(settings, self._platform)
-        evaluation = evaluate(lower(self.onnx_model, self._platform), self._platform, settings)
+        program = lower(self.onnx_model, self._platform)
+        evaluation = evaluate(program, self._platform, settings)
         evaluation = dataclasses.replace(evaluation, model_name=self.name)
         folder = output_folder(output_dir, _DEFAULT_OUTPUT)
-        return write_report(evaluation, folder, io_csv=self._platform.ioinfo_csv)
+        advised = self._advised(settings, program, evaluation) if advice else None
+        return write_report(evaluation, folder, io_csv=self._platform.ioinfo_csv, advised=advised)
+
+    def _advised(self, settings: EvaluationSettings, program: Program, evaluation: Evaluation) -> Advised:
+        from ktc.advice._search import QUICK, find_advice
+
+        return find_advice(
+            self.onnx_model,
+            self._platform,
+            settings,
+            path=self.onnx_path or "model.onnx",
+            program=program,
+            evaluation=evaluation,
+            budget=QUICK,
+        )
 
 
 def _check_id(value: object) -> int:

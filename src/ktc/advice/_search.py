@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: Evaluating other settings of a lowered model costs about this part of lowering and evaluating a changed one.
 _SETTINGS_COST = 0.2
+#: And running kneronnxopt, its evaluation included.
+_OPTIMIZER_COST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ def _try(situation: Situation, candidate: Candidate) -> tuple[_Result | None, fl
             evaluation = evaluate(situation.program, situation.platform, settings)
             return _result(evaluation), _SETTINGS_COST * len(situation.skeleton.graph.node)
         evaluation = evaluate(lower(model, situation.platform), situation.platform, settings)
-        return _result(evaluation), len(model.graph.node)
+        cost = _OPTIMIZER_COST if candidate.kind == "optimizer" else 1
+        return _result(evaluation), cost * len(situation.skeleton.graph.node)
     except KtcError as error:
         logger.info("no advice from '%s': %s", candidate.text, error)
         return None, len(situation.skeleton.graph.node)

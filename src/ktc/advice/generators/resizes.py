@@ -12,11 +12,11 @@ from ktc.advice.changes.resizes import can_split
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import onnx
+
     from ktc.advice._candidate import Candidate, Situation
 
 __all__ = ["propose_resizes"]
-
-_GROUP = "resize"
 
 
 def propose_resizes(situation: Situation) -> Iterator[Candidate]:
@@ -26,28 +26,30 @@ def propose_resizes(situation: Situation) -> Iterator[Candidate]:
     on_cpu = {origin for row in situation.evaluation.cpu_nodes for origin in row.origins}
     nodes = [n for n in situation.wiring.nodes("Resize") if situation.labels[n.output[0]] in on_cpu]
     nodes = [node for node in nodes if attribute(node, "antialias", 0) == 0]
-    if not nodes:
-        return
-    names, outputs = situation.names(nodes), [node.output[0] for node in nodes]
-    linear = any(attribute(node, "mode", "nearest") != "nearest" for node in nodes)
-    modern = all(len(node.input) > 2 for node in nodes)
-    which = f"Resize of {listed(names)}"
+    splittable = [node for node in nodes if can_split(node, situation.wiring)]
+    modern = [node for node in nodes if len(node.input) > 2]
+    both = [node for node in splittable if len(node.input) > 2]
+    linear = any(attribute(node, "mode", "nearest") != "nearest" for node in modern)
 
-    def propose(text: str, **options: object) -> Candidate:
+    def propose(targets: list[onnx.NodeProto], text: str, **options: object) -> Candidate:
+        names = situation.names(targets)
         exact = set(options) == {"split"}
-        options = {"exact": exact, "group": _GROUP, **options}
-        return edit(situation, "resize", names, text, replace_resizes, outputs, **options)  # type: ignore[arg-type]
+        arguments = [node.output[0] for node in targets]
+        text = f"{text} in Resize of {listed(names)}."
+        return edit(
+            situation, "resize", names, text, replace_resizes, arguments, exact=exact, group="resize", **options
+        )
 
-    can_split_all = all(can_split(node, situation.wiring) for node in nodes)
-    if can_split_all:
-        yield propose(f"Resize rows and columns one after the other in {which}.", split=True)
+    in_turn = "rows and columns one after the other"
+    from_0 = "Begin at pixel 0 (asymmetric coordinates)"
+    if splittable:
+        yield propose(splittable, f"Take {in_turn}", split=True)
+    if both and linear:
+        yield propose(both, f"{from_0}, and take {in_turn},", coordinates="asymmetric", split=True)
     if modern and linear:
-        if can_split_all:
-            text = f"Begin at pixel 0 (asymmetric coordinates), rows and columns one after the other, in {which}."
-            yield propose(text, coordinates="asymmetric", split=True)
-        yield propose(f"Begin at pixel 0 (asymmetric coordinates) in {which}.", coordinates="asymmetric")
+        yield propose(modern, from_0, coordinates="asymmetric")
     if modern:
-        yield propose(f"Take the nearest pixel in {which}.", mode="nearest", coordinates="asymmetric")
-        if can_split_all:
-            text = f"Take the nearest pixel, rows and columns one after the other, in {which}."
-            yield propose(text, mode="nearest", coordinates="asymmetric", split=True)
+        yield propose(modern, "Take the nearest pixel", mode="nearest", coordinates="asymmetric")
+    if both:
+        options = {"mode": "nearest", "coordinates": "asymmetric", "split": True}
+        yield propose(both, f"Take the nearest pixel, {in_turn},", **options)
