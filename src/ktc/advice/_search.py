@@ -53,9 +53,9 @@ class Budget:
 
 
 #: For every evaluation: a fraction of a second.
-QUICK = Budget(candidates=8, nodes=1500, optimizer=False)
+QUICK = Budget(candidates=8, nodes=6000, optimizer=False)
 #: For who asks for advice: seconds.
-FULL = Budget(candidates=40, nodes=30_000, optimizer=True)
+FULL = Budget(candidates=40, nodes=60_000, optimizer=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,10 @@ def find_advice(
 
 
 def _worthwhile(situation: Situation, budget: Budget, threshold: float) -> list[Candidate]:
-    """Candidates that can gain enough, those first that can gain most."""
+    """Candidates that can gain enough, those first that can gain most; options of the optimizer come last.
+
+    Options cost most, and most of them only matter to few models.
+    """
     total_ms = situation.evaluation.time_ms
     total_cpu = len(situation.evaluation.cpu_nodes)
     graph_generators = () if situation.model.functions else GENERATORS
@@ -141,6 +144,8 @@ def _worthwhile(situation: Situation, budget: Budget, threshold: float) -> list[
     found = [item for item in found if item.cpu_nodes or item.time_ms > threshold * total_ms]
 
     def promise(item: Candidate) -> float:
+        if item.beyond:
+            return 0.0
         return item.time_ms / max(total_ms, 1e-12) + item.cpu_nodes / max(total_cpu, 1)
 
     return sorted(found, key=promise, reverse=True)

@@ -84,26 +84,29 @@ def forget_shapes(model: onnx.ModelProto, names: Iterable[str]) -> None:
     model.graph.value_info.extend(kept)
 
 
-def remove_dead(model: onnx.ModelProto) -> None:
-    """Remove nodes whose results nobody reads, and the constants that only they read."""
+def remove_dead(model: onnx.ModelProto, released: Iterable[str] = ()) -> None:
+    """Remove nodes whose results nobody reads, and the constants that only they, or nobody any more, read.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Is changed.
+    released : iterable of str
+        Tensors that nodes read before they were changed.
+    """
     wiring = Wiring(model.graph)
     needed = set(wiring.kept)
-    alive = []
+    alive: list[onnx.NodeProto] = []
     for node in reversed(model.graph.node):
-        if needed.isdisjoint(node.output):
-            continue
-        needed.update(node.input)
-        alive.append(node)
-    if len(alive) == len(model.graph.node):
-        return
-    read_before = set(wiring.readers)
-    inputs = {value.name for value in model.graph.input}
-    alive.reverse()
-    constants = [t for t in model.graph.initializer if t.name in needed | inputs or t.name not in read_before]
-    kept_nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in alive]
+        if not needed.isdisjoint(node.output):
+            needed.update(node.input)
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            alive.append(copy)
+    unused = ({*wiring.readers, *released} & wiring.initializers.keys()) - needed
+    unused -= {value.name for value in model.graph.input}
     del model.graph.node[:]
-    model.graph.node.extend(kept_nodes)
-    if len(constants) < len(model.graph.initializer):
-        gone = [i for i, t in enumerate(model.graph.initializer) if t.name not in {c.name for c in constants}]
-        for index in reversed(gone):
+    model.graph.node.extend(reversed(alive))
+    for index in reversed(range(len(model.graph.initializer))):
+        if model.graph.initializer[index].name in unused:
             del model.graph.initializer[index]

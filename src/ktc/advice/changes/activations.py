@@ -34,12 +34,14 @@ def replace_activations(model: onnx.ModelProto, kind: str, by: str = "Relu") -> 
     by : str
         ``"Relu"``, ``"Sigmoid"`` or another operator of one input.
     """
+    released: list[str] = []
     for parts in list(find_activations(Wiring(model.graph), kind)):
         source, last = parts[0].input[0], parts[-1]
+        released.extend(last.input)
         del last.input[:], last.attribute[:]
         last.input.append(source)
         last.op_type, last.domain = by, ""
-    remove_dead(model)
+    remove_dead(model, released)
 
 
 def find_activations(wiring: Wiring, kind: str) -> Iterator[list[onnx.NodeProto]]:

@@ -27,11 +27,13 @@ def remove_channel_gates(model: onnx.ModelProto) -> None:
     model : onnx.ModelProto
         Is changed.
     """
+    released: list[str] = []
     for product, source in list(find_channel_gates(Wiring(model.graph))):
+        released.extend(product.input)
         del product.input[:], product.attribute[:]
         product.input.append(source)
         product.op_type = "Identity"
-    remove_dead(model)
+    remove_dead(model, released)
 
 
 def find_channel_gates(wiring: Wiring) -> Iterator[tuple[onnx.NodeProto, str]]:

@@ -46,7 +46,7 @@ def _setting(situation: Situation, text: str, values: dict[str, Any], *, exact: 
     arguments = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
-        if getattr(settings, field.name) != field.default
+        if getattr(settings, field.name) != field.default or field.name in values
     }
     input_format = arguments.pop("input_fmt", None)
     options = {"onnx_path": str(situation.path)} | ({} if input_format is None else {"input_fmt": input_format})
@@ -70,7 +70,6 @@ def _setting(situation: Situation, text: str, values: dict[str, Any], *, exact: 
         change=lambda: (None, settings),
         time_ms=situation.evaluation.time_ms,
         command=command,
-        group=f"settings:{','.join(values)}" if "datapath_bitwidth_mode" not in values else "",
     )
 
 
