@@ -16,7 +16,7 @@ class Advice:
     ----------
     kind : str
         What is changed: ``"optimizer"``, ``"settings"``, ``"cut"``, ``"resize"``, ``"activation"``, ``"gate"``,
-        ``"kernel"``, ``"channels"`` or ``"pool"``.
+        ``"kernel"``, ``"channels"``, ``"pool"`` or ``"layout"``.
     nodes : tuple of str
         Names of the ONNX nodes concerned; empty if it is the whole model.
     text : str

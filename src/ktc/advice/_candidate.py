@@ -12,6 +12,7 @@ import onnx
 
 from ktc.advice import changes
 from ktc.advice._wiring import Wiring
+from ktc.advice.changes._edit import inferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ktc.evaluator import Evaluation, EvaluationSettings, NodeEvaluation
     from ktc.frontend import Program
+    from ktc.frontend.graph import Graph
     from ktc.hardware.platform import Platform
 
 __all__ = ["Candidate", "Situation", "edit", "listed"]
@@ -69,6 +71,11 @@ class Situation:
     def wiring(self) -> Wiring:
         """Who writes and reads each tensor."""
         return Wiring(self.skeleton.graph)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Shapes, and contents of small constants."""
+        return inferred(self.skeleton)
 
     @cached_property
     def labels(self) -> dict[str, str]:

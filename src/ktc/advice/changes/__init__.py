@@ -7,6 +7,7 @@ first output, because names of nodes may be missing or repeated, and those of te
 from __future__ import annotations
 
 from ktc.advice.changes.activations import replace_activations
+from ktc.advice.changes.channel_moves import convolve_channel_moves
 from ktc.advice.changes.channels import narrow_channels
 from ktc.advice.changes.gates import remove_channel_gates
 from ktc.advice.changes.kernels import shrink_kernels
@@ -15,6 +16,7 @@ from ktc.advice.changes.resizes import replace_resizes
 
 __all__ = [
     "chain_max_pools",
+    "convolve_channel_moves",
     "narrow_channels",
     "remove_channel_gates",
     "replace_activations",

@@ -7,13 +7,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from ktc.advice._wiring import Wiring
+from ktc.advice._wiring import Wiring, weightless
 from ktc.errors import ModelError
+from ktc.frontend.graph import read_graph
+from ktc.frontend.inference import infer_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["attribute", "crop", "forget_shapes", "has_data", "remove_dead", "set_attribute", "writers"]
+    from ktc.frontend.graph import Graph
+
+__all__ = [
+    "attribute",
+    "crop",
+    "forget_shapes",
+    "has_data",
+    "inferred",
+    "remove_dead",
+    "replace_nodes",
+    "set_attribute",
+    "unused_name",
+    "writers",
+]
 
 
 def writers(model: onnx.ModelProto, outputs: Iterable[str], *types: str) -> list[onnx.NodeProto]:
@@ -82,6 +97,32 @@ def forget_shapes(model: onnx.ModelProto, names: Iterable[str]) -> None:
     kept = [value for value in model.graph.value_info if value.name not in gone]
     del model.graph.value_info[:]
     model.graph.value_info.extend(kept)
+
+
+def inferred(model: onnx.ModelProto) -> Graph:
+    """The frontend's view of a model: shapes and contents of small constants."""
+    graph = read_graph(weightless(model))
+    infer_values(graph)
+    return graph
+
+
+def unused_name(name: str, taken: set[str]) -> str:
+    """A name that is not taken yet; from now on it is."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def replace_nodes(model: onnx.ModelProto, replaced: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
+    """Put other nodes in the place of some, which are named by their first output."""
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        nodes.extend(replaced.get(node.output[0], [copy]) if node.output else [copy])
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def remove_dead(model: onnx.ModelProto, released: Iterable[str] = ()) -> None:

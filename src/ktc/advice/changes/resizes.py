@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from ktc.advice._wiring import Wiring, weightless
-from ktc.advice.changes._edit import attribute, set_attribute, writers
+from ktc.advice._wiring import Wiring
+from ktc.advice.changes._edit import attribute, inferred, replace_nodes, set_attribute, unused_name, writers
 from ktc.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ktc.frontend.graph import Graph
 
 __all__ = ["can_split", "replace_resizes"]
 
@@ -49,7 +51,8 @@ def replace_resizes(
         A tensor is not written by a Resize, or one that cannot be split (see `can_split`) is to be split.
     """
     wiring = Wiring(model.graph)
-    for node in writers(model, outputs, "Resize"):
+    nodes = writers(model, outputs, "Resize")
+    for node in nodes:
         if mode is not None:
             set_attribute(node, "mode", mode)
             set_attribute(node, "nearest_mode", "floor" if mode == "nearest" else None)
@@ -57,12 +60,16 @@ def replace_resizes(
                 set_attribute(node, name, None)
         if coordinates is not None:
             set_attribute(node, "coordinate_transformation_mode", coordinates)
-        if not split:
-            continue
+    if not split:
+        return
+    taken = {*wiring.producers, *wiring.initializers, *wiring.readers}
+    graph = inferred(model)
+    replaced = {}
+    for node in nodes:
         if not can_split(node, wiring):
             raise ModelError(f"the Resize that writes {node.output[0]!r} cannot be split into rows and columns.")
-        _split(model, node, wiring)
-        wiring = Wiring(model.graph)
+        replaced[node.output[0]] = _split(model, node, wiring, graph, taken)
+    replace_nodes(model, replaced)
 
 
 def can_split(node: onnx.NodeProto, wiring: Wiring) -> bool:
@@ -99,46 +106,30 @@ def _constant(name: str, wiring: Wiring) -> np.ndarray | None:
     return None if tensor is None else np.ravel(onnx.numpy_helper.to_array(tensor))
 
 
-def _split(model: onnx.ModelProto, node: onnx.NodeProto, wiring: Wiring) -> None:
+def _split(
+    model: onnx.ModelProto, node: onnx.NodeProto, wiring: Wiring, graph: Graph, taken: set[str]
+) -> list[onnx.NodeProto]:
+    """The Resize over the rows and the one over the columns; their targets are added to the model."""
     position = _target_position(node)
     target = _constant(node.input[position], wiring) if position is not None else None
-    if position is None or target is None:
-        raise ModelError(f"the Resize that writes {node.output[0]!r} has no constant scales or sizes.")
+    shape = graph.shape(node.input[0]) or ()
+    if position is None or target is None or len(shape) != target.size:
+        raise ModelError(f"the Resize that writes {node.output[0]!r} has no constant scales or sizes for its input.")
     rows, columns = target.copy(), target.copy()
     if position == _SIZES:
-        rows[_COLUMNS] = _shape(model, node.input[0])[_COLUMNS]
+        rows[_COLUMNS] = shape[_COLUMNS]
     else:
         rows[_COLUMNS], columns[_ROWS] = 1, 1
-    taken = {*wiring.producers, *wiring.initializers, *wiring.readers}
-    between = _unused(f"{node.output[0]}_rows", taken)
-    names = [_unused(f"{node.output[0]}_{part}_target", taken) for part in ("rows", "columns")]
-    for name, array in zip(names, (rows, columns), strict=True):
+    between = unused_name(f"{node.output[0]}_rows", taken)
+    parts = []
+    for array, part in ((rows, "rows"), (columns, "columns")):
+        name = unused_name(f"{node.output[0]}_{part}_target", taken)
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    first = onnx.NodeProto()
-    first.CopyFrom(node)
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[position] = name
+        parts.append(copy)
+    first, second = parts
     first.name = f"{node.name}_rows" if node.name else ""
-    first.output[0] = between
-    first.input[position] = names[0]
-    node.input[0] = between
-    node.input[position] = names[1]
-    place = next(index for index, other in enumerate(model.graph.node) if other.output[0] == node.output[0])
-    model.graph.node.insert(place, first)
-
-
-def _shape(model: onnx.ModelProto, name: str) -> tuple[int, ...]:
-    from ktc.frontend.graph import read_graph
-    from ktc.frontend.inference import infer_values
-
-    graph = read_graph(weightless(model))
-    infer_values(graph)
-    shape = graph.shape(name)
-    if shape is None or len(shape) != 4:
-        raise ModelError(f"the shape of {name!r} is not known, or not of four dimensions.")
-    return shape
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+    first.output[0] = second.input[0] = between
+    return parts

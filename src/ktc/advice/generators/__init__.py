@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from ktc.advice.generators.activations import propose_activations, propose_gates
+from ktc.advice.generators.channel_moves import propose_channel_moves
 from ktc.advice.generators.channels import propose_channels
 from ktc.advice.generators.cuts import propose_cuts
 from ktc.advice.generators.kernels import propose_kernels
@@ -35,4 +36,5 @@ GENERATORS: tuple[Generator, ...] = (
     propose_kernels,
     propose_channels,
     propose_pools,
+    propose_channel_moves,
 )
