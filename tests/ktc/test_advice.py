@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import ktc
@@ -159,6 +159,31 @@ def odd_channels() -> onnx.ModelProto:
     )
 
 
+def shuffling() -> onnx.ModelProto:
+    """A ShuffleNet unit: channels split, one half convolved, both shuffled."""
+    return model(
+        """g (float[1,12,8,10] x) => (float[1,12,8,10] y) {
+            a = Conv (x, w)
+            b = Slice (a, zero, half, one)
+            c, d = Split <axis=1> (a, parts)
+            e = Conv <pads=[1,1,1,1]> (b, v)
+            f = Concat <axis=1> (e, d)
+            q = Reshape (f, apart)
+            r = Transpose <perm=[0,2,1,3,4]> (q)
+            s = Reshape (r, together)
+            y = Add (s, x)
+        }""",
+        w=weight(12, 12, 1, 1),
+        v=weight(6, 6, 3, 3),
+        zero=[0],
+        half=[6],
+        one=[1],
+        parts=[6, 6],
+        apart=[1, 2, 6, 8, 10],
+        together=[1, 12, 8, 10],
+    )
+
+
 CASES = {
     "kernel": (depthwise, "720"),
     "activation": (silu_network, "720"),
@@ -167,6 +192,7 @@ CASES = {
     "gate": (gated, "520"),
     "channels": (odd_channels, "520"),
     "pool": (pyramid, "530"),
+    "layout": (shuffling, "720"),
 }
 
 
@@ -277,6 +303,52 @@ def test_split_resize_computes_the_same(mode, coordinates, by_size):
     onnx.checker.check_model(after)
     inputs = zoo.random_inputs(before)
     np.testing.assert_allclose(run(after, inputs)["y"], run(before, inputs)["y"], rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.data())
+def test_convolved_channel_moves_compute_the_same(groups, width, step, data):
+    channels = groups * width
+    begin = data.draw(st.integers(-channels, channels - 1))
+    end = data.draw(st.sampled_from([channels, 2**31, -1, begin + 1 if begin != -1 else channels]))
+    assume(range(channels)[begin:end:step])
+    picked = len(range(channels)[begin:end:step])
+    before = model(
+        f"""g (float[2,{channels},3,2] x) => (float[2,{channels},3,2] y, float[2,{picked},3,2] z) {{
+            q = Reshape (x, apart)
+            r = Transpose <perm=[0,2,1,3,4]> (q)
+            y = Reshape (r, together)
+            z = Slice (x, begin, end, axis, step)
+        }}""",
+        apart=[0, groups, width, 3, 2],
+        together=[2, -1, 3, 2],
+        begin=[begin],
+        end=[end],
+        axis=[-3],
+        step=[step],
+    )
+    after = onnx.ModelProto()
+    after.CopyFrom(before)
+    changes.convolve_channel_moves(after, ["z", "r"])
+    onnx.checker.check_model(after)
+    assert operators(after) == {"Conv": 2}
+    inputs = zoo.random_inputs(before)
+    for name, array in run(before, inputs).items():
+        np.testing.assert_array_equal(run(after, inputs)[name], array)
+
+
+def test_other_slices_and_transposes_are_not_channel_moves():
+    network = model(
+        """g (float[1,4,8,8] x) => (float[1,4,4,8] y, float[1,4,8,8] z) {
+            y = Slice (x, a, b, c)
+            z = Transpose <perm=[0,1,3,2]> (x)
+        }""",
+        a=[0],
+        b=[4],
+        c=[2],
+    )
+    for name in ("y", "z"):
+        with pytest.raises(ModelError, match=f"'{name}'"):
+            changes.convolve_channel_moves(network, [name])
 
 
 @given(st.lists(st.sampled_from([3, 5, 7, 9, 11, 13]), min_size=2, max_size=4, unique=True), st.integers(1, 30))
