@@ -140,7 +140,12 @@ def _worthwhile(situation: Situation, budget: Budget, threshold: float) -> list[
     total_cpu = len(situation.evaluation.cpu_nodes)
     graph_generators = () if situation.model.functions else GENERATORS
     generators = (*((OPTIMIZER,) if budget.optimizer else ()), *graph_generators)
-    found = [candidate for generator in generators for candidate in generator(situation)]
+    found: list[Candidate] = []
+    for generator in generators:
+        try:
+            found.extend(generator(situation))
+        except Exception as error:  # a bug of ours in an extra must not take the report from the caller
+            logger.warning("no advice by %s; please report this failure: %s", generator.__name__, error, exc_info=True)
     found = [item for item in found if item.cpu_nodes or item.time_ms > threshold * total_ms]
 
     def promise(item: Candidate) -> float:
@@ -163,7 +168,9 @@ def _try(situation: Situation, candidate: Candidate) -> tuple[_Result | None, fl
         return _result(evaluation), cost * len(situation.skeleton.graph.node)
     except KtcError as error:
         logger.info("no advice from '%s': %s", candidate.text, error)
-        return None, len(situation.skeleton.graph.node)
+    except Exception as error:  # as above
+        logger.warning("'%s' failed; please report this failure: %s", candidate.text, error, exc_info=True)
+    return None, len(situation.skeleton.graph.node)
 
 
 def _result(evaluation: Evaluation) -> _Result:

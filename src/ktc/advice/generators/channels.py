@@ -31,7 +31,7 @@ def propose_channels(situation: Situation) -> Iterator[Candidate]:
     names: dict[str, tuple[str, ...]] = {}
     for node in wiring.nodes("Conv"):
         weights = wiring.initializers.get(node.input[1]) if len(node.input) > 1 else None
-        if weights is None or not weights.dims[0] % block:
+        if weights is None or not weights.dims or not weights.dims[0] % block:
             continue
         count = weights.dims[0] // block * block
         chain = find_chain(node, wiring) if count >= _SMALLEST_PART_KEPT * weights.dims[0] else None
