@@ -455,6 +455,17 @@ def test_advice_is_sorted_and_consistent():
         assert f"{advice.expected_error_percent:.0f} %" in advice.statement
 
 
+def test_nothing_is_cut_off_where_no_network_would_be_left():
+    network = model(
+        """g (float[1,8,16,16] x) => (float[1,8,16,16] y) {
+            a = Transpose <perm=[0,2,3,1]> (x)
+            b = Floor (a)
+            y = Transpose <perm=[0,3,1,2]> (b)
+        }"""
+    )
+    assert not [advice for advice in advise(network, "720", optimizer=False) if advice.kind == "cut"]
+
+
 def test_threshold_and_number_of_candidates_are_respected():
     network = zoo.materialize("efficientnet_b0_224")
     assert all(advice.gain >= 0.3 for advice in advise(network, "720", threshold=0.3, optimizer=False))

@@ -70,7 +70,7 @@ class Advice:
         """What the figures are: one sentence, the same honesty as in the report."""
         return (
             f"Both times are estimates with a typical error of {self.expected_error_percent:.0f} % each, made the same "
-            "way; nothing was run on a chip, and CPU nodes and the host are left out."
+            "way; a gain below that is uncertain. Nothing was run on a chip; CPU nodes and the host are left out."
         )
 
     def to_dict(self) -> dict[str, Any]:

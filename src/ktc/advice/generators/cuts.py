@@ -97,7 +97,9 @@ class _Flow:
         return frozenset(result)
 
     def border(self, head: frozenset[int], tail: frozenset[int]) -> tuple[_Part, _Part | None, _Part | None] | None:
-        """Inputs and outputs of the kept part, of the head and of the tail; None if there is nothing to keep.
+        """Inputs and outputs of the kept part, of the head and of the tail; None if that makes no sense.
+
+        What is kept has to have a heavy node: it is the network.
 
         A graph output that is a view of a tensor stays an output of the part that writes the tensor.
         """
@@ -105,7 +107,7 @@ class _Flow:
         kept = [index for index in range(len(self._nodes)) if index not in head and index not in tail]
         written_by_head = {name for index in head for name in self._nodes[index].outputs}
         held = {name: sources.get(name, name) for name in program.outputs}
-        if not kept or written_by_head & set(held.values()):
+        if not any(self._heavy[index] for index in kept) or written_by_head & set(held.values()):
             return None
         read = dict.fromkeys(name for index in kept for name in self._nodes[index].inputs)
         read_by_tail = dict.fromkeys(name for index in sorted(tail) for name in self._nodes[index].inputs)
