@@ -159,6 +159,18 @@ def odd_channels() -> onnx.ModelProto:
     )
 
 
+def decoder() -> onnx.ModelProto:
+    return model(
+        """g (float[1,8,16,16] x) => (float[1,6,32,32] y) {
+            a = ConvTranspose <kernel_shape=[2,2], strides=[2,2]> (x, w, b)
+            y = Conv <pads=[1,1,1,1]> (a, v)
+        }""",
+        w=weight(8, 6, 2, 2),
+        b=weight(6),
+        v=weight(6, 6, 3, 3),
+    )
+
+
 def shuffling() -> onnx.ModelProto:
     """A ShuffleNet unit: channels split, one half convolved, both shuffled."""
     return model(
@@ -193,6 +205,7 @@ CASES = {
     "channels": (odd_channels, "520"),
     "pool": (pyramid, "530"),
     "layout": (shuffling, "720"),
+    "resize of ConvTranspose": (decoder, "520"),
 }
 
 
@@ -209,7 +222,7 @@ def kept(advice: Advice, path: object, platform: str, **settings: object) -> Non
 def test_each_kind_is_proposed_where_it_helps_and_keeps_its_promise(kind, saved):
     make, platform = CASES[kind]
     path = saved(make())
-    found = [advice for advice in advise(path, platform, optimizer=False) if advice.kind == kind]
+    found = [advice for advice in advise(path, platform, optimizer=False) if advice.kind == kind.split()[0]]
     assert found
     for advice in found:
         assert advice.nodes
@@ -334,6 +347,19 @@ def test_convolved_channel_moves_compute_the_same(groups, width, step, data):
     inputs = zoo.random_inputs(before)
     for name, array in run(before, inputs).items():
         np.testing.assert_array_equal(run(after, inputs)[name], array)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_replaced_transposed_convolution_is_equal_where_its_kernel_is_constant(split):
+    before = decoder()
+    kernel = np.repeat(np.repeat(weight(8, 6, 1, 1), 2, axis=2), 2, axis=3)
+    before.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(kernel, "w"))
+    after = onnx.ModelProto()
+    after.CopyFrom(before)
+    changes.replace_transposed_convolutions(after, ["a"], split=split)
+    onnx.checker.check_model(after, full_check=True)
+    inputs = zoo.random_inputs(before)
+    np.testing.assert_allclose(run(after, inputs)["y"], run(before, inputs)["y"], rtol=1e-4, atol=1e-4)
 
 
 def test_other_slices_and_transposes_are_not_channel_moves():

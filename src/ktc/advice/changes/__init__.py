@@ -13,6 +13,7 @@ from ktc.advice.changes.gates import remove_channel_gates
 from ktc.advice.changes.kernels import shrink_kernels
 from ktc.advice.changes.pools import chain_max_pools
 from ktc.advice.changes.resizes import replace_resizes
+from ktc.advice.changes.transposed import replace_transposed_convolutions
 
 __all__ = [
     "chain_max_pools",
@@ -21,5 +22,6 @@ __all__ = [
     "remove_channel_gates",
     "replace_activations",
     "replace_resizes",
+    "replace_transposed_convolutions",
     "shrink_kernels",
 ]

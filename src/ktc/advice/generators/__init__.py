@@ -11,7 +11,7 @@ from ktc.advice.generators.cuts import propose_cuts
 from ktc.advice.generators.kernels import propose_kernels
 from ktc.advice.generators.optimizer import propose_optimizer
 from ktc.advice.generators.pools import propose_pools
-from ktc.advice.generators.resizes import propose_resizes
+from ktc.advice.generators.resizes import propose_resizes, propose_transposed
 from ktc.advice.generators.settings import propose_settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ GENERATORS: tuple[Generator, ...] = (
     propose_settings,
     propose_cuts,
     propose_resizes,
+    propose_transposed,
     propose_activations,
     propose_gates,
     propose_kernels,

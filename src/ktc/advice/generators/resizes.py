@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktc.advice._candidate import edit, listed
-from ktc.advice.changes import replace_resizes
+from ktc.advice.changes import replace_resizes, replace_transposed_convolutions
 from ktc.advice.changes._edit import attribute
 from ktc.advice.changes.resizes import can_split
+from ktc.advice.changes.transposed import can_replace_transposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ktc.advice._candidate import Candidate, Situation
 
-__all__ = ["propose_resizes"]
+__all__ = ["propose_resizes", "propose_transposed"]
 
 
 def propose_resizes(situation: Situation) -> Iterator[Candidate]:
@@ -53,3 +54,17 @@ def propose_resizes(situation: Situation) -> Iterator[Candidate]:
     if both:
         options = {"mode": "nearest", "coordinates": "asymmetric", "split": True}
         yield propose(both, f"Take the nearest pixel, {in_turn},", **options)
+
+
+def propose_transposed(situation: Situation) -> Iterator[Candidate]:
+    """A 1x1 convolution and a resize to the nearest pixel in place of transposed convolutions."""
+    wiring, model = situation.wiring, situation.skeleton
+    nodes = [node for node in wiring.nodes("ConvTranspose") if can_replace_transposed(node, wiring, model)]
+    if not nodes:
+        return
+    names, outputs = situation.names(nodes), [node.output[0] for node in nodes]
+    for split, how in ((False, "a Resize"), (True, "a Resize of the rows and one of the columns")):
+        text = f"Use a 1x1 convolution and {how} to the nearest pixel in place of ConvTranspose in {listed(names)}."
+        yield edit(
+            situation, "resize", names, text, replace_transposed_convolutions, outputs, group="transposed", split=split
+        )
