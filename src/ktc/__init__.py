@@ -9,6 +9,7 @@ from __future__ import annotations
 from kneronnxopt._version import __version__
 from ktc import errors, onnx_optimizer
 from ktc._annotate import annotate
+from ktc.advice import advise
 from ktc.comparison import Comparison, compare
 from ktc.inference import convert_channel_last_to_first, kneron_inference
 from ktc.model_config import ModelConfig
@@ -19,6 +20,7 @@ __all__ = [
     "ModelConfig",
     "Sweep",
     "__version__",
+    "advise",
     "annotate",
     "compare",
     "convert_channel_last_to_first",

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from ktc.advice import Advised
+    from ktc.evaluator import Evaluation, EvaluationSettings
+    from ktc.frontend import Program
+    from ktc.hardware import Platform
     from ktc.report import EvaluationReport
 
 __all__ = ["ModelConfig"]
@@ -134,6 +138,7 @@ class ModelConfig:
         compiler_tiling: str = "default",
         *,
         ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        advice: bool = True,
     ) -> EvaluationReport:
         """Estimate the model's performance on the NPU, and write the report.
 
@@ -155,12 +160,15 @@ class ModelConfig:
             Figures of the platform in place of the packaged ones: a file or a folder with files
             ``ip_config_<platform>.json``, or figure names to values, e.g. ``{"read_bandwidth": 4.0}``. Those that are
             not given stay. Defaults to what the environment variable ``KTC_IP_CONFIG`` names, if it is set.
+        advice : bool
+            Also try a few changes that may help, and report those that do (keyword of ours). `ktc.advise` tries more,
+            the optimizer among them.
 
         Returns
         -------
         EvaluationReport
-            A ``str``, the text report, with ``fps``, ``time_ms``, ``cpu_nodes``, ``nodes``, ``files`` and
-            ``to_dict()``.
+            A ``str``, the text report, with ``fps``, ``time_ms``, ``cpu_nodes``, ``nodes``, ``advice``, ``files``
+            and ``to_dict()``.
 
         Raises
         ------
@@ -189,10 +197,27 @@ class ModelConfig:
             input_fmt=self.input_fmt,
         )
         check_settings(settings, platform)
-        evaluation = evaluate(lower(self.onnx_model, platform), platform, settings)
+        program = lower(self.onnx_model, platform)
+        evaluation = evaluate(program, platform, settings)
         evaluation = dataclasses.replace(evaluation, model_name=self.name)
         folder = output_folder(output_dir, _DEFAULT_OUTPUT)
-        return write_report(evaluation, folder, io_csv=platform.ioinfo_csv)
+        advised = self._advised(platform, settings, program, evaluation) if advice else None
+        return write_report(evaluation, folder, io_csv=platform.ioinfo_csv, advised=advised)
+
+    def _advised(
+        self, platform: Platform, settings: EvaluationSettings, program: Program, evaluation: Evaluation
+    ) -> Advised:
+        from ktc.advice._search import QUICK, find_advice
+
+        return find_advice(
+            self.onnx_model,
+            platform,
+            settings,
+            path=self.onnx_path or "model.onnx",
+            program=program,
+            evaluation=evaluation,
+            budget=QUICK,
+        )
 
 
 def _check_id(value: object) -> int:

@@ -114,7 +114,8 @@ def _run(options: argparse.Namespace) -> None:
     if not options.optimizer_only:
         chosen = options.evaluator_report_path
         folder = _DEFAULT_REPORT_FOLDER if chosen is None else chosen
-        report = _evaluate(model, output_folder(folder, _DEFAULT_REPORT_FOLDER), options)
+        evaluated = path if options.evaluator_only else destination
+        report = _evaluate(model, output_folder(folder, _DEFAULT_REPORT_FOLDER), options, evaluated)
         if options.annotate:
             model = annotate(model, report)
     if not options.evaluator_only:
@@ -143,11 +144,11 @@ def _optimize(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(str(error)) from error
 
 
-def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace) -> EvaluationReport:
+def _evaluate(model: onnx.ModelProto, folder: Path, options: argparse.Namespace, path: Path) -> EvaluationReport:
     from ktc.model_config import ModelConfig
 
     config = ModelConfig(_MODEL_ID, _MODEL_VERSION, options.platform, onnx_model=model)
-    config.name = Path(options.path).stem
+    config.name, config.onnx_path = Path(options.path).stem, path
     report = config.evaluate(
         output_dir=folder,
         compiler_tiling="deep_search" if options.deep_search else "default",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from ktc.advice import Advice, Advised
     from ktc.evaluator.evaluation import Evaluation, NodeEvaluation
 
 __all__ = ["EvaluationReport"]
@@ -30,20 +31,26 @@ class EvaluationReport(str):
         What the text reports.
     files : iterable of Path
         The files that were written.
+    advised : Advised, optional
+        What would help.
     """
 
     _evaluation: Evaluation
     _files: tuple[Path, ...]
+    _advised: Advised | None
 
-    def __new__(cls, text: str, evaluation: Evaluation, files: Iterable[Path] = ()) -> EvaluationReport:
+    def __new__(
+        cls, text: str, evaluation: Evaluation, files: Iterable[Path] = (), advised: Advised | None = None
+    ) -> EvaluationReport:
         report = super().__new__(cls, text)
         report._evaluation = evaluation
         report._files = tuple(files)
+        report._advised = advised
         return report
 
-    def __reduce__(self) -> tuple[type[EvaluationReport], tuple[str, Evaluation, tuple[Path, ...]]]:
+    def __reduce__(self) -> tuple[type[EvaluationReport], tuple[str, Evaluation, tuple[Path, ...], Advised | None]]:
         # For pickle and copy: the default would call __new__ with the text alone.
-        return type(self), (str(self), self._evaluation, self._files)
+        return type(self), (str(self), self._evaluation, self._files, self._advised)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -71,13 +78,18 @@ class EvaluationReport(str):
         return self._evaluation.cpu_nodes
 
     @property
+    def advice(self) -> tuple[Advice, ...]:
+        """Changes that would help, each evaluated, the largest gain first; empty if none was sought or found."""
+        return self._advised.items if self._advised is not None else ()
+
+    @property
     def files(self) -> Mapping[str, Path]:
         """The files that were written: file name to path."""
         return MappingProxyType({path.name: path for path in self._files})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``model_fx_report.json``."""
-        return render_json(self._evaluation)
+        return render_json(self._evaluation, self._advised)
 
     def _repr_html_(self) -> str:
         return render_notebook(self._evaluation)

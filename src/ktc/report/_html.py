@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ktc.report._advice import advice_figures, render_advice_json
 from ktc.report._breakdown import costliest, mac_use, outside_by_reason, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
 from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
@@ -25,6 +26,7 @@ from ktc.report._summary import (
 if TYPE_CHECKING:
     import jinja2
 
+    from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
     from ktc.report._columns import Column
 
@@ -34,7 +36,7 @@ __all__ = ["render_html", "render_notebook"]
 _HTML_COLUMNS = tuple(column for column in ALL_COLUMNS if column.name != "reason")
 
 
-def render_html(evaluation: Evaluation) -> str:
+def render_html(evaluation: Evaluation, advised: Advised | None = None) -> str:
     """Render an evaluation as one self-contained HTML page.
 
     It loads nothing, is readable without JavaScript and in ``w3m``, and follows the dark mode of the
@@ -45,6 +47,7 @@ def render_html(evaluation: Evaluation) -> str:
     page = _environment().get_template("report.html.j2")
     return page.render(
         _view(evaluation),
+        advised=_advised(advised),
         columns=_HTML_COLUMNS,
         rows=[_row(evaluation, index) for index in range(len(evaluation.nodes))],
         style=_asset("report.css"),
@@ -137,6 +140,18 @@ def _view(evaluation: Evaluation, nodes_shown: int = 10) -> dict[str, Any]:
         "settings": _settings(evaluation),
         "own_figures": _own_figures(evaluation),
     }
+
+
+def _advised(advised: Advised | None) -> dict[str, Any] | None:
+    """Advice with its figures in words, or None if none was sought."""
+    document = render_advice_json(advised)
+    if document is None or advised is None:
+        return None
+    for entry, advice in zip(document["items"], advised.items, strict=True):
+        entry["figures"] = advice_figures(advice)
+        entry["text"] = single_line(advice.text)
+    document["left_out"] = [single_line(sentence) for sentence in advised.left_out]
+    return document
 
 
 def _segments(evaluation: Evaluation) -> list[_Segment]:

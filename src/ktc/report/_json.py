@@ -8,12 +8,14 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ktc.report._advice import render_advice_json
 from ktc.report._breakdown import time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
 from ktc.report._ioinfo import render_ioinfo
 from ktc.report._summary import STATEMENT, messages, summary, tool_version
 
 if TYPE_CHECKING:
+    from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
 
 __all__ = ["SCHEMA_VERSION", "render_json", "schema"]
@@ -28,7 +30,7 @@ def schema() -> dict[str, Any]:
     return document
 
 
-def render_json(evaluation: Evaluation) -> dict[str, Any]:
+def render_json(evaluation: Evaluation, advised: Advised | None = None) -> dict[str, Any]:
     """Return everything that an evaluation holds, as described by :func:`schema`.
 
     What does not exist, such as the frame rate of a model that never uses the NPU, is None.
@@ -76,4 +78,5 @@ def render_json(evaluation: Evaluation) -> dict[str, Any]:
         "time_by_bound": [asdict(part) for part in time_by_bound(evaluation)],
         "nodes": [{column.name: column.of(node) for column in ALL_COLUMNS} for node in evaluation.nodes],
         "io": render_ioinfo(evaluation),
+        "advice": render_advice_json(advised),
     }

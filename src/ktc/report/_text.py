@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ktc.report._advice import advice_section
 from ktc.report._columns import DOCUMENTED_COLUMNS
 from ktc.report._format import digits, single_line
 from ktc.report._summary import STATEMENT, cpu_sentence, error_sentence, messages, summary
@@ -11,17 +12,18 @@ from ktc.report._summary import STATEMENT, cpu_sentence, error_sentence, message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
 
 __all__ = ["render_text"]
 
 
-def render_text(evaluation: Evaluation) -> str:
+def render_text(evaluation: Evaluation, advised: Advised | None = None) -> str:
     """Render an evaluation as text with the documented keys, for people and for regular expressions.
 
-    Warnings, then ``[Evaluation Result]``, then the ``kdp<platform>/...`` lines, then the node table,
-    which ``csv.reader(lines, skipinitialspace=True)`` reads. Every entry is one line, whatever the
-    names in the model contain.
+    Warnings, then ``[Evaluation Result]``, then the ``kdp<platform>/...`` lines, then ``[What would help]``
+    if advice was sought, then the node table, which ``csv.reader(lines, skipinitialspace=True)`` reads. Every
+    entry is one line, whatever the names in the model contain.
     """
     sections = (
         [f"***** Warning: {line}" for line in messages(evaluation)],
@@ -32,6 +34,7 @@ def render_text(evaluation: Evaluation) -> str:
             *([f"CPU nodes = {cpu_sentence(evaluation)}"] if evaluation.cpu_nodes else ()),
             STATEMENT,
         ],
+        advice_section(advised) if advised is not None else [],
         list(_table(evaluation)),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"

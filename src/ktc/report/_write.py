@@ -17,6 +17,7 @@ from ktc.report._summary import HTML_NAME
 from ktc.report._text import render_text
 
 if TYPE_CHECKING:
+    from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
 
 __all__ = ["write_report"]
@@ -24,7 +25,9 @@ __all__ = ["write_report"]
 logger = logging.getLogger(__name__)
 
 
-def write_report(evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool = False) -> EvaluationReport:
+def write_report(
+    evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool = False, advised: Advised | None = None
+) -> EvaluationReport:
     """Write the report of an evaluation, and return it as text.
 
     Parameters
@@ -35,6 +38,8 @@ def write_report(evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool
         Folder for ``model_fx_report.html``, ``.json``, ``.csv`` and ``ioinfo.json``; created if need be.
     io_csv : bool
         Also write ``ioinfo.csv``, which the tools around some platforms read.
+    advised : Advised, optional
+        What would help, as `ktc.advice` found it.
 
     Returns
     -------
@@ -47,8 +52,8 @@ def write_report(evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool
         The folder cannot be written to. No partial or temporary file stays behind.
     """
     contents = {
-        HTML_NAME: render_html(evaluation),
-        "model_fx_report.json": _json_text(render_json(evaluation)),
+        HTML_NAME: render_html(evaluation, advised),
+        "model_fx_report.json": _json_text(render_json(evaluation, advised)),
         "model_fx_report.csv": render_csv(evaluation),
         "ioinfo.json": _json_text(render_ioinfo(evaluation)),
     }
@@ -56,7 +61,7 @@ def write_report(evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool
         contents["ioinfo.csv"] = render_ioinfo_csv(evaluation)
     files = write_files(Path(output_dir), contents)
     logger.info("Wrote %s", ", ".join(map(str, files)))
-    return EvaluationReport(render_text(evaluation), evaluation, files)
+    return EvaluationReport(render_text(evaluation, advised), evaluation, files, advised)
 
 
 def _json_text(document: object) -> str:
