@@ -42,11 +42,7 @@ def test_signatures_are_the_documented_ones():
         "weight_bandwidth": None,
         "dma_bandwidth": None,
         "compiler_tiling": "default",
-        "ip_config": None,
     }
-    assert list(defaults)[-1] == "ip_config"
-    parameters = inspect.signature(ktc.ModelConfig.evaluate).parameters
-    assert parameters["ip_config"].kind is inspect.Parameter.KEYWORD_ONLY  # ours: behind what is documented
 
 
 def test_importing_ktc_loads_no_heavy_library():

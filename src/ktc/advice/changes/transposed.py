@@ -19,7 +19,7 @@ __all__ = ["can_replace_transposed", "replace_transposed_convolutions"]
 _OPSET_WITH_OPTIONAL_ROI = 13
 
 
-def replace_transposed_convolutions(model: onnx.ModelProto, outputs: Iterable[str], split: bool = False) -> None:
+def replace_transposed_convolutions(model: onnx.ModelProto, outputs: Iterable[str]) -> None:
     """Put a 1x1 Conv and a Resize to the nearest pixel in the place of ConvTranspose.
 
     The weights are the mean over the old kernel: a start for training, no more.
@@ -30,8 +30,6 @@ def replace_transposed_convolutions(model: onnx.ModelProto, outputs: Iterable[st
         Is changed.
     outputs : iterable of str
         First output of each ConvTranspose.
-    split : bool
-        Resize rows and columns one after the other.
 
     Raises
     ------
@@ -47,27 +45,24 @@ def replace_transposed_convolutions(model: onnx.ModelProto, outputs: Iterable[st
         weights = wiring.initializers[node.input[1]]
         rows, columns = list(weights.dims)[2:]
         _average(weights)
-        factors = [(rows, 1), (1, columns)] if split else [(rows, columns)]
-        tensors = [unused_name(f"{node.output[0]}_small", taken)]
-        tensors += [unused_name(f"{node.output[0]}_rows", taken)] if split else []
+        small = unused_name(f"{node.output[0]}_small", taken)
+        scales = unused_name(f"{node.output[0]}_scales", taken)
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.array([1, 1, rows, columns], np.float32), scales)
+        )
         label = node.name or f"{node.output[0]}_resize"
-        nodes = [onnx.helper.make_node("Conv", list(node.input), tensors[:1], label, kernel_shape=[1, 1])]
-        for position, (source, factor) in enumerate(zip(tensors, factors, strict=True)):
-            scales = unused_name(f"{node.output[0]}_scales", taken)
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, *factor], np.float32), scales))
-            target = [*tensors, node.output[0]][position + 1]
-            nodes.append(
-                onnx.helper.make_node(
-                    "Resize",
-                    [source, "", scales],
-                    [target],
-                    f"{label}_{position + 1}",
-                    mode="nearest",
-                    coordinate_transformation_mode="asymmetric",
-                    nearest_mode="floor",
-                )
-            )
-        replaced[node.output[0]] = nodes
+        replaced[node.output[0]] = [
+            onnx.helper.make_node("Conv", list(node.input), [small], label, kernel_shape=[1, 1]),
+            onnx.helper.make_node(
+                "Resize",
+                [small, "", scales],
+                [node.output[0]],
+                f"{label}_1",
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            ),
+        ]
     replace_nodes(model, replaced)
 
 
