@@ -17,12 +17,20 @@ from ktc.hardware.user_config import user_figures
 
 if TYPE_CHECKING:
     from ktc.evaluator.cost import Bandwidths
+    from ktc.evaluator.evaluation import Overlap
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.evaluator.tiling import TiledProgram
     from ktc.frontend.program import Program
     from ktc.hardware.platform import Platform
 
 __all__ = ["evaluate"]
+
+_OVERLAPS: dict[str, tuple[Overlap, float]] = {
+    "sum": ("C, W+D", 1.0),
+    "max(C,W)+D": ("max(C,W), D", 1.0),
+    "max(C,W+D)": ("C, W+D", 0.0),
+    "max": ("max(C,W), D", 0.0),
+}
 
 
 def evaluate(program: Program, platform: Platform, settings: EvaluationSettings) -> Evaluation:
@@ -70,6 +78,9 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         read_bandwidth=rates.read,
         write_bandwidth=rates.write,
         weight_bandwidth=rates.weight,
+        overlap=_OVERLAPS[platform.overlap][0],
+        exposed_share=_OVERLAPS[platform.overlap][1],
+        feature_memory_bytes=platform.feature_memory_bytes,
         theoretical_conv_ms=theoretical,
         expected_error_percent=platform.expected_error_percent,
         expected_error_source=platform.figures["expected_error_percent"].source,
@@ -124,6 +135,11 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 output_format=_formats(tiled, node.outputs),
                 output_shape=shapes[node.outputs[0]] if node.outputs else (),
                 reason=node.reason,
+                auxiliary_ms=time.auxiliary + time.pooling if time else 0.0,
+                layout_ms=time.layout if time else 0.0,
+                overhead_ms=time.overhead if time else 0.0,
+                live_bytes=tiled.live[index],
+                spilled_bytes=tiled.outside[index],
                 cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
                 outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
             )
