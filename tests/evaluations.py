@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation
+from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation, Overlap
 from ktc.evaluator.settings import EvaluationSettings
 from ktc.hardware import UserFigure
 
@@ -176,6 +176,9 @@ def _nodes(draw: st.DrawFn) -> NodeEvaluation:
         read_bytes=draw(_small),
         weight_bytes=draw(_small),
         sync_ms=draw(_ms),
+        live_bytes=draw(st.integers(2**30, 2**40)),
+        spilled_bytes=draw(st.integers(0, 2**30)),
+        auxiliary_ms=draw(_ms),
         outside_calibration=tuple(draw(st.lists(names, max_size=2))),
         bound=draw(st.sampled_from(get_args(Bound))),
         output_shape=draw(_shape),
@@ -204,6 +207,8 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
                 )
             )
         ),
+        overlap=draw(st.sampled_from(get_args(Overlap))),
+        exposed_share=draw(st.floats(0, 1)),
         settings=EvaluationSettings(
             datapath_bitwidth_mode=draw(st.sampled_from(["int8", "int16", "mix light"])),
             dma_bandwidth=draw(st.none() | st.floats(0.1, 100)),

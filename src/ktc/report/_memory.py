@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "memory"]
 
 #: More labels than this would only make the file larger: they would be narrower than a pixel or two.
-_LABELS = 400
+_LABELS = 200
 _ROWS = 5
 
 

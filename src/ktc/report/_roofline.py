@@ -85,6 +85,11 @@ class Roofline:
     without_traffic: int
     width: float
 
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What bounds any of the points."""
+        return tuple(dict.fromkeys(point.bound for point in self.points))
+
 
 def roofline(evaluation: Evaluation) -> Roofline | None:
     """Place every node with MACs; None if there is none.

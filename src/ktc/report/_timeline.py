@@ -17,8 +17,8 @@ __all__ = ["Bar", "Lane", "Step", "Timeline", "activities", "timeline"]
 
 LaneName = Literal["compute", "weights", "read", "write", "auxiliary", "layout"]
 
-#: Shorter neighbours than this part of the whole time are drawn as one: three pixels of a wide window.
-_SHORTEST_STEP = 1 / 400
+#: Shorter neighbours than this part of the whole time are drawn as one: four pixels of a wide window.
+_SHORTEST_STEP = 1 / 300
 _TITLES: dict[LaneName, str] = {
     "compute": "MAC array",
     "weights": "Weight DMA",

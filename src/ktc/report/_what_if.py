@@ -86,7 +86,7 @@ def what_if(evaluation: Evaluation, alternatives: Sequence[Evaluation] = ()) -> 
 
 
 def _by_mode(pairs: Iterable[tuple[str, Evaluation]]) -> dict[str, Evaluation]:
-    return dict(sorted(pairs, key=lambda pair: _ORDER.index(pair[0])))
+    return dict(sorted(pairs, key=lambda pair: _ORDER.index(pair[0]) if pair[0] in _ORDER else len(_ORDER)))
 
 
 def _factor(node: NodeEvaluation, present: NodeEvaluation) -> float:
