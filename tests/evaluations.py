@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation, Overlap
+from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.settings import EvaluationSettings
 from ktc.hardware import UserFigure
+from ktc.hardware.platform import Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

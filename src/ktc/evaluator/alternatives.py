@@ -43,12 +43,8 @@ def other_widths(program: Program, platform: Platform, settings: EvaluationSetti
     """
     if settings.compiler_tiling != "default" and settings.compiler_tiling in platform.compiler_tilings:
         return ()
-    modes = [
-        *(("datapath_bitwidth_mode", mode) for mode in platform.datapath_modes),
-        *(("weight_bitwidth_mode", mode) for mode in platform.weight_modes),
+    changed = [
+        *(dataclasses.replace(settings, datapath_bitwidth_mode=mode) for mode in platform.datapath_modes),
+        *(dataclasses.replace(settings, weight_bitwidth_mode=mode) for mode in platform.weight_modes),
     ]
-    return tuple(
-        evaluate(program, platform, dataclasses.replace(settings, **{argument: mode}))
-        for argument, mode in modes
-        if mode != getattr(settings, argument)
-    )
+    return tuple(evaluate(program, platform, each) for each in changed if each != settings)

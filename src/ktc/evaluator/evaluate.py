@@ -17,20 +17,12 @@ from ktc.hardware.user_config import user_figures
 
 if TYPE_CHECKING:
     from ktc.evaluator.cost import Bandwidths
-    from ktc.evaluator.evaluation import Overlap
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.evaluator.tiling import TiledProgram
     from ktc.frontend.program import Program
     from ktc.hardware.platform import Platform
 
 __all__ = ["evaluate"]
-
-_OVERLAPS: dict[str, tuple[Overlap, float]] = {
-    "sum": ("C, W+D", 1.0),
-    "max(C,W)+D": ("max(C,W), D", 1.0),
-    "max(C,W+D)": ("C, W+D", 0.0),
-    "max": ("max(C,W), D", 0.0),
-}
 
 
 def evaluate(program: Program, platform: Platform, settings: EvaluationSettings) -> Evaluation:
@@ -78,8 +70,8 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         read_bandwidth=rates.read,
         write_bandwidth=rates.write,
         weight_bandwidth=rates.weight,
-        overlap=_OVERLAPS[platform.overlap][0],
-        exposed_share=_OVERLAPS[platform.overlap][1],
+        overlap=platform.overlap,
+        exposed_share=platform.exposed_share,
         feature_memory_bytes=platform.feature_memory_bytes,
         theoretical_conv_ms=theoretical,
         expected_error_percent=platform.expected_error_percent,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
+    from ktc.hardware.platform import Overlap
     from ktc.hardware.user_config import UserFigure
 
-__all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType", "Overlap"]
+__all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType"]
 
 NodeType = Literal["NPU", "FUSED", "CPU"]
-Overlap = Literal["C, W+D", "max(C,W), D"]
 Bound = Literal["compute", "weights", "read", "write", "auxiliary", "layout", "overhead", "cpu"]
 
 

@@ -183,7 +183,8 @@ def timeline(evaluation: Evaluation) -> Timeline:
 
 def _steps(evaluation: Evaluation) -> Iterator[Step]:
     shortest = evaluation.time_ms * _SHORTEST_STEP
-    begin, now, nodes = 0.0, 0.0, []
+    begin, now = 0.0, 0.0
+    nodes: list[int] = []
     for index, node in enumerate(evaluation.nodes):
         if not node.sync_ms:
             continue
