@@ -31,7 +31,7 @@ def page() -> str:
     platform, settings = load_platform("720"), EvaluationSettings()
     program = lower(zoo.skeleton("mobilenet_v2_224"), platform)
     evaluation = dataclasses.replace(evaluate(program, platform, settings), model_name="mobilenetv2")
-    return render_html(evaluation, other_widths(program, platform, settings))
+    return render_html(evaluation, alternatives=other_widths(program, platform, settings))
 
 
 def main() -> None:

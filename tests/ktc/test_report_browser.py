@@ -39,7 +39,7 @@ def lowered(network: str, platform: str):
 @functools.cache
 def report(network: str, platform: str) -> str:
     program, chip, settings = lowered(network, platform), load_platform(platform), EvaluationSettings()
-    return render_html(evaluate(program, chip, settings), other_widths(program, chip, settings))
+    return render_html(evaluate(program, chip, settings), alternatives=other_widths(program, chip, settings))
 
 
 @pytest.fixture(scope="module")

@@ -269,11 +269,11 @@ def test_300_nodes_with_all_widths_stay_below_500_kilobytes():
         for argument in ("datapath_bitwidth_mode", "weight_bitwidth_mode")
         for mode in modes
     ]
-    assert len(render_html(make_evaluation(300), others).encode()) < 500_000
+    assert len(render_html(make_evaluation(300), alternatives=others).encode()) < 500_000
 
 
 def test_a_network_of_more_than_a_thousand_nodes_stays_below_two_megabytes():
     evaluation = evaluated("lite_hrnet30_256x192", "720")
     assert len(evaluation.nodes) > 1000
     others = other_widths(program("lite_hrnet30_256x192", "720"), load_platform("720"), EvaluationSettings())
-    assert len(render_html(evaluation, others).encode()) < 2_000_000
+    assert len(render_html(evaluation, alternatives=others).encode()) < 2_000_000

@@ -65,10 +65,15 @@ def render_html(
     """
     script = _asset("report.js")
     page = _environment().get_template("report.html.j2")
+    view = _view(evaluation) | {
+        "advised": _advised(advised),
+        "timeline": timeline(evaluation),
+        "roofline": roofline(evaluation),
+        "memory": memory(evaluation),
+    }
     return page.render(
-        _view(evaluation),
-        advised=_advised(advised),
-        **_drawings(evaluation),
+        view,
+        sections=_sections(view),
         terms=what_if(evaluation, alternatives),
         what_if_note=_what_if_note(evaluation),
         columns=_HTML_COLUMNS,
@@ -186,26 +191,23 @@ def _advised(advised: Advised | None) -> dict[str, Any] | None:
     return document
 
 
-def _drawings(evaluation: Evaluation) -> dict[str, Any]:
-    lanes, points, held = timeline(evaluation), roofline(evaluation), memory(evaluation)
+def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return target and title of every section of the page, in its order."""
     sections = [
         ("bounds", "Bounds", True),
-        ("costliest", "Time per node", bool(evaluation.time_ms)),
-        ("schedule", "Schedule", bool(lanes.lanes)),
-        ("roofline", "Roofline", points is not None),
-        ("memory", "Memory", held is not None),
+        ("costliest", "Time per node", view["costly"]),
+        ("schedule", "Schedule", view["timeline"].lanes),
+        ("roofline", "Roofline", view["roofline"]),
+        ("memory", "Memory", view["memory"]),
+        ("calibration", "Calibration", view["calibration"]),
         ("cpu", "CPU nodes", True),
+        ("advice", "What would help", view["advised"]),
         ("summary", "Summary", True),
         ("settings", "Settings", True),
         ("io", "Inputs and outputs", True),
         ("nodes", "All nodes", True),
     ]
-    return {
-        "timeline": lanes,
-        "roofline": points,
-        "memory": held,
-        "sections": [(target, title) for target, title, there in sections if there],
-    }
+    return [(target, title) for target, title, there in sections if there]
 
 
 def _what_if_note(evaluation: Evaluation) -> str:
