@@ -206,6 +206,7 @@ def test_different_bandwidths_of_reading_and_writing_stay_until_the_slider_moves
     nodes = [dataclasses.replace(n, write_ms=2 * n.write_ms, sync_ms=10 * n.sync_ms) for n in evaluation.nodes]
     page = show(render_html(dataclasses.replace(evaluation, nodes=tuple(nodes))))
     before = shown_fps(page)[0]
+    assert page.get_by_text("writes at 1.5 until moved").is_visible()
     page.get_by_label("DMA bandwidth (GB/s)", exact=True).fill("3")
     assert shown_fps(page)[0] >= before
 

@@ -211,7 +211,10 @@ def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _what_if_note(evaluation: Evaluation) -> str:
-    note = "The time of every node again, by the formula of evaluate(), with other rates and widths."
+    note = (
+        "The time of every node again, by the formula of evaluate(), with other rates and widths. "
+        "The expected error says little about those that no published time has."
+    )
     if evaluation.settings.compiler_tiling != "default":
         note += " The cuts of deep_search stay as they are; a search with these settings may find faster ones."
     return note

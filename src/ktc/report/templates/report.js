@@ -134,6 +134,9 @@ function whatIf(section, terms) {
 
   const weight = rate("Weight bandwidth", "GB/s", now.weight);
   const dma = rate("DMA bandwidth", "GB/s", now.read);
+  if (now.write !== now.read) {
+    dma.row.firstChild.append(element("small", {}, " writes at " + digits(now.write) + " until moved"));
+  }
   const clock = rate("MAC clock", "MHz", now.clock);
   const datapath = width("Datapath width", terms.datapath, now.datapath);
   const weights = width("Weight width", terms.weights, now.weights);
