@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.settings import EvaluationSettings
 from ktc.hardware import UserFigure
+from ktc.hardware.platform import Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ def make_node(index: int = 0, **changes: object) -> NodeEvaluation:
     cycles = macs / 400
     read, write, weights = 4096 * (index % 5), 2048 * (index % 3), 9216 * (index % 4 + 1)
     mac_ms = cycles / 7e5
+    transfer_ms = weights / 6e6 + (read + write) / 4e6
+    alive = 50_000 * (index % 9)
     fields: dict[str, object] = {
         "name": f"npu_fusion_node_/stage{index // 12}/block{index % 12}/conv/Conv_/act/Relu",
         "origins": (f"/stage{index // 12}/block{index % 12}/conv/Conv", f"/stage{index // 12}/act/Relu"),
@@ -68,7 +71,12 @@ def make_node(index: int = 0, **changes: object) -> NodeEvaluation:
         "cfunc_ms": mac_ms,
         "pfunc_ms": 0.0,
         "runtime_ms": mac_ms + read / 4e6 + write / 4e6,
-        "sync_ms": max(mac_ms, weights / 6e6),
+        "sync_ms": max(mac_ms, transfer_ms) + 0.002,
+        "auxiliary_ms": 0.0005,
+        "layout_ms": 0.0003,
+        "overhead_ms": 0.0012,
+        "live_bytes": alive,
+        "spilled_bytes": max(0, alive - 200_000),
         "bound": "compute" if mac_ms > weights / 6e6 else "weights",
         "input_format": "1W16C8B",
         "output_format": "1W16C8B",
@@ -92,6 +100,7 @@ def make_cpu_node(
         "weight_bytes",
     )
     zero += ("weight_ms", "cfunc_ms", "pfunc_ms", "runtime_ms", "sync_ms")
+    zero += ("auxiliary_ms", "layout_ms", "overhead_ms")
     return make_node(
         name=name,
         origins=("resize",),
@@ -124,6 +133,7 @@ def make_evaluation(count: int = 3, **changes: object) -> Evaluation:
         "read_bandwidth": 3.8,
         "write_bandwidth": 3.8,
         "weight_bandwidth": 5.8,
+        "feature_memory_bytes": 200_000.0,
         "theoretical_conv_ms": 0.002 * count,
         "expected_error_percent": 12.5,
         "expected_error_source": "median of networks left out of the fit",
@@ -167,6 +177,9 @@ def _nodes(draw: st.DrawFn) -> NodeEvaluation:
         read_bytes=draw(_small),
         weight_bytes=draw(_small),
         sync_ms=draw(_ms),
+        live_bytes=draw(st.integers(2**30, 2**40)),
+        spilled_bytes=draw(st.integers(0, 2**30)),
+        auxiliary_ms=draw(_ms),
         outside_calibration=tuple(draw(st.lists(names, max_size=2))),
         bound=draw(st.sampled_from(get_args(Bound))),
         output_shape=draw(_shape),
@@ -195,6 +208,8 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
                 )
             )
         ),
+        overlap=draw(st.sampled_from(get_args(Overlap))),
+        exposed_share=draw(st.floats(0, 1)),
         settings=EvaluationSettings(
             datapath_bitwidth_mode=draw(st.sampled_from(["int8", "int16", "mix light"])),
             dma_bandwidth=draw(st.none() | st.floats(0.1, 100)),

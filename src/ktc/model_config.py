@@ -178,7 +178,7 @@ class ModelConfig:
         ModelError
             The model has an input whose shape is not known.
         """
-        from ktc.evaluator import check_settings, evaluate
+        from ktc.evaluator import check_settings, evaluate, other_widths
         from ktc.evaluator.settings import EvaluationSettings
         from ktc.frontend import lower
         from ktc.hardware.user_config import configured_platform
@@ -202,7 +202,8 @@ class ModelConfig:
         evaluation = dataclasses.replace(evaluation, model_name=self.name)
         folder = output_folder(output_dir, _DEFAULT_OUTPUT)
         advised = self._advised(platform, settings, program, evaluation) if advice else None
-        return write_report(evaluation, folder, io_csv=platform.ioinfo_csv, advised=advised)
+        alternatives = other_widths(program, platform, settings)
+        return write_report(evaluation, folder, io_csv=platform.ioinfo_csv, advised=advised, alternatives=alternatives)
 
     def _advised(
         self, platform: Platform, settings: EvaluationSettings, program: Program, evaluation: Evaluation

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
+    from ktc.hardware.platform import Overlap
     from ktc.hardware.user_config import UserFigure
 
 __all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType"]
@@ -88,6 +89,13 @@ class NodeEvaluation:
         CPU nodes only: the sentence that says why the NPU cannot run it.
     cpu_ms : float or None
         CPU nodes only: rough time on the host core, in ms, which is no part of any other time; None if not known.
+    auxiliary_ms, layout_ms, overhead_ms : float
+        Parts of ``sync_ms`` that nothing overlaps: elementwise, resize and pooling passes; moves of data; the fixed
+        cost of a command, in ms.
+    live_bytes : int
+        Bytes of all feature maps that exist while the node runs (before ``"deep_search"`` cuts them into strips).
+    spilled_bytes : int
+        What of ``live_bytes`` is in DRAM, since it does not fit on chip or has to pass there.
     outside_calibration : tuple of str
         What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
     """
@@ -119,6 +127,11 @@ class NodeEvaluation:
     output_shape: tuple[int, ...]
     reason: str | None = None
     cpu_ms: float | None = None
+    auxiliary_ms: float = 0.0
+    layout_ms: float = 0.0
+    overhead_ms: float = 0.0
+    live_bytes: int = 0
+    spilled_bytes: int = 0
     outside_calibration: tuple[str, ...] = ()
 
 
@@ -142,6 +155,13 @@ class Evaluation:
         Clock and peak of the MAC array.
     read_bandwidth, write_bandwidth, weight_bandwidth : float
         GB/s in force for this evaluation.
+    overlap : {"C, W+D", "max(C,W), D"}
+        What runs beside what in a node: computing beside all transfers in a queue, or
+        computing and weight loading beside the transfer of feature maps.
+    exposed_share : float
+        Part of the shorter of the two sides of ``overlap`` that nothing covers, 0 to 1.
+    feature_memory_bytes : float
+        On-chip memory for feature maps.
     theoretical_conv_ms : float
         Time of all convolutions at the array's full rate, in ms.
     expected_error_percent : float
@@ -175,6 +195,9 @@ class Evaluation:
     expected_error_source: str
     warnings: tuple[str, ...] = ()
     user_figures: tuple[UserFigure, ...] = ()
+    overlap: Overlap = "C, W+D"
+    exposed_share: float = 0.0
+    feature_memory_bytes: float = 0.0
     cpu_core: str = ""
     cpu_frequency_mhz: float = 0.0
     settings_outside_calibration: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ktc.evaluator.bitwidths import BitWidths, assign_bitwidths
@@ -58,6 +59,10 @@ class TiledProgram:
         Share of each feature map that passes through DRAM, 0 to 1.
     nodes : tuple of TiledNode
         Traffic, node by node.
+    live : tuple of int
+        Bytes of all feature maps that exist while each node runs, before any cut into strips.
+    outside : tuple of int
+        What of these bytes is in DRAM and not on chip.
     """
 
     program: Program
@@ -66,6 +71,8 @@ class TiledProgram:
     sizes: Mapping[str, int]
     spilled: Mapping[str, float]
     nodes: tuple[TiledNode, ...]
+    live: tuple[int, ...]
+    outside: tuple[int, ...]
 
 
 def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> TiledProgram:
@@ -82,7 +89,10 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
     sizes = {
         t.name: stored_bytes(t, layouts[t.name], widths.tensors[t.name]) for t in program.tensors if t.name in layouts
     }
-    spilled = _spilled(program, platform, sizes, border)
+    lives = _lives(program)
+    live = _sums(sizes, lives, len(program.nodes))
+    spilled = _spilled(platform, lives, live, border)
+    outside = {name: size - int(size * (1.0 - spilled[name])) for name, size in sizes.items() if name in lives}
     nodes = []
     for node, weight_bits in zip(program.nodes, widths.weights, strict=True):
         if node.type == "CPU":
@@ -96,7 +106,8 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
                 layout_bytes=node.layout_moves * sum(sizes[name] for name in node.outputs),
             )
         )
-    return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes))
+    held_outside = _sums(outside, lives, len(program.nodes))
+    return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(held_outside))
 
 
 def weight_bytes(node: Node, bits: int) -> int:
@@ -134,23 +145,29 @@ def _layouts(
     return layouts
 
 
-def _spilled(program: Program, platform: Platform, sizes: Mapping[str, int], border: set[str]) -> dict[str, float]:
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
+def _lives(program: Program) -> dict[str, tuple[int, int]]:
+    """First and last node that touch each feature map."""
+    lives: dict[str, tuple[int, int]] = {}
     for index, node in enumerate(program.nodes):
         for name in (*node.inputs, *node.outputs):
-            first.setdefault(name, index)
-            last[name] = index
-    change = [0] * (len(program.nodes) + 1)
-    for name, begin in first.items():
-        change[begin] += sizes[name]
-        change[last[name] + 1] -= sizes[name]
-    shares, live = [], 0
-    for delta in change[:-1]:
-        live += delta
-        shares.append(min(1.0, platform.feature_memory_bytes / live) if live else 1.0)
-    lowest = _RangeMinimum(shares)
-    spilled = {name: 1.0 - lowest(begin, last[name]) for name, begin in first.items()}
+            lives[name] = (lives.get(name, (index, index))[0], index)
+    return lives
+
+
+def _sums(amounts: Mapping[str, int], lives: Mapping[str, tuple[int, int]], count: int) -> list[int]:
+    """Sum of the amounts of what is alive, for each of ``count`` nodes."""
+    change = [0] * (count + 1)
+    for name, (first, last) in lives.items():
+        change[first] += amounts[name]
+        change[last + 1] -= amounts[name]
+    return list(accumulate(change[:-1]))
+
+
+def _spilled(
+    platform: Platform, lives: Mapping[str, tuple[int, int]], live: list[int], border: set[str]
+) -> dict[str, float]:
+    lowest = _RangeMinimum([min(1.0, platform.feature_memory_bytes / held) if held else 1.0 for held in live])
+    spilled = {name: 1.0 - lowest(first, last) for name, (first, last) in lives.items()}
     spilled.update(dict.fromkeys(border, 1.0))
     return spilled
 

@@ -120,6 +120,11 @@ EXTRA_COLUMNS: tuple[Column, ...] = (
     _text("bound", "What determines SYNC_runtime.", lambda n: n.bound),
     _npu("MAC_amount", "Multiply-accumulates that the mathematics needs.", lambda n: n.macs),
     _npu("Weight_runtime(ms)", "Time to read the weights from DRAM.", lambda n: n.weight_ms),
+    _npu("Auxiliary_runtime(ms)", "Elementwise, resize and pooling passes.", lambda n: n.auxiliary_ms),
+    _npu("Layout_runtime(ms)", "Moves of data: split, slice, transpose, concat.", lambda n: n.layout_ms),
+    _npu("Overhead_runtime(ms)", "Fixed cost of the command.", lambda n: n.overhead_ms),
+    _number("Live_amount(Byte)", "Feature maps that exist while it runs, on chip or not.", lambda n: n.live_bytes),
+    _number("Spilled_amount(Byte)", "What of them is in DRAM.", lambda n: n.spilled_bytes),
     _text("out_shape", "ONNX shape of the first output.", lambda n: list(n.output_shape)),
     _number("CPU_runtime(ms)", "CPU nodes: rough time on the host core, no part of any other.", lambda n: n.cpu_ms),
     _text(

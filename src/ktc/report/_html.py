@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
@@ -13,6 +14,8 @@ from ktc.report._advice import advice_figures, render_advice_json
 from ktc.report._breakdown import costliest, mac_use, outside_by_reason, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
 from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
+from ktc.report._memory import memory
+from ktc.report._roofline import roofline
 from ktc.report._summary import (
     STATEMENT,
     calibration_sentence,
@@ -22,9 +25,15 @@ from ktc.report._summary import (
     summary,
     tool_version,
 )
+from ktc.report._svg import area, bars, number
+from ktc.report._timeline import timeline
+from ktc.report._what_if import what_if
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import jinja2
+    import markupsafe
 
     from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
@@ -36,18 +45,37 @@ __all__ = ["render_html", "render_notebook"]
 _HTML_COLUMNS = tuple(column for column in ALL_COLUMNS if column.name != "reason")
 
 
-def render_html(evaluation: Evaluation, advised: Advised | None = None) -> str:
+def render_html(
+    evaluation: Evaluation, advised: Advised | None = None, *, alternatives: Sequence[Evaluation] = ()
+) -> str:
     """Render an evaluation as one self-contained HTML page.
 
     It loads nothing, is readable without JavaScript and in ``w3m``, and follows the dark mode of the
     reader's system. Names from the model are escaped, and a content security policy admits no other
     script than the page's own.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        What to report.
+    advised : Advised, optional
+        What would help, as `ktc.advice` found it.
+    alternatives : sequence of Evaluation
+        The same program in other widths (`ktc.evaluator.other_widths`), which the page offers to choose.
     """
     script = _asset("report.js")
     page = _environment().get_template("report.html.j2")
+    view = _view(evaluation) | {
+        "advised": _advised(advised),
+        "timeline": timeline(evaluation),
+        "roofline": roofline(evaluation),
+        "memory": memory(evaluation),
+    }
     return page.render(
-        _view(evaluation),
-        advised=_advised(advised),
+        view,
+        sections=_sections(view),
+        terms=what_if(evaluation, alternatives),
+        what_if_note=_what_if_note(evaluation),
         columns=_HTML_COLUMNS,
         rows=[_row(evaluation, index) for index in range(len(evaluation.nodes))],
         style=_asset("report.css"),
@@ -73,6 +101,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(count=count, digits=digits, megabytes=megabytes, roughly=roughly, line=single_line)
+    environment.filters.update(number=number, bars=bars, area=area, compact=_compact)
     environment.filters["percent"] = lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
     return environment
 
@@ -80,6 +109,14 @@ def _environment() -> jinja2.Environment:
 @lru_cache(maxsize=8)
 def _asset(name: str) -> str:
     return files("ktc.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _compact(value: object) -> markupsafe.Markup:
+    """Write JSON that cannot end the script element around it."""
+    from markupsafe import Markup  # a part of jinja2, see above
+
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +189,35 @@ def _advised(advised: Advised | None) -> dict[str, Any] | None:
         entry["text"] = single_line(advice.text)
     document["left_out"] = [single_line(sentence) for sentence in advised.left_out]
     return document
+
+
+def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return target and title of every section of the page, in its order."""
+    sections = [
+        ("bounds", "Bounds", True),
+        ("costliest", "Time per node", view["costly"]),
+        ("schedule", "Schedule", view["timeline"].lanes),
+        ("roofline", "Roofline", view["roofline"]),
+        ("memory", "Memory", view["memory"]),
+        ("calibration", "Calibration", view["calibration"]),
+        ("cpu", "CPU nodes", True),
+        ("advice", "What would help", view["advised"]),
+        ("summary", "Summary", True),
+        ("settings", "Settings", True),
+        ("io", "Inputs and outputs", True),
+        ("nodes", "All nodes", True),
+    ]
+    return [(target, title) for target, title, there in sections if there]
+
+
+def _what_if_note(evaluation: Evaluation) -> str:
+    note = (
+        "The time of every node again, by the formula of evaluate(), with other rates and widths. "
+        "The expected error says little about those that no published time has."
+    )
+    if evaluation.settings.compiler_tiling != "default":
+        note += " The cuts of deep_search stay as they are; a search with these settings may find faster ones."
+    return note
 
 
 def _segments(evaluation: Evaluation) -> list[_Segment]:

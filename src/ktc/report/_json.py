@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "render_json", "schema"]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 def schema() -> dict[str, Any]:
@@ -70,6 +70,9 @@ def render_json(evaluation: Evaluation, advised: Advised | None = None) -> dict[
             "read_bandwidth_gbps": evaluation.read_bandwidth,
             "write_bandwidth_gbps": evaluation.write_bandwidth,
             "weight_bandwidth_gbps": evaluation.weight_bandwidth,
+            "feature_memory_bytes": evaluation.feature_memory_bytes,
+            "overlap": evaluation.overlap,
+            "exposed_share": evaluation.exposed_share,
             "cpu_core": evaluation.cpu_core,
             "cpu_frequency_mhz": evaluation.cpu_frequency_mhz,
             "user_figures": [asdict(figure) for figure in evaluation.user_figures],

@@ -17,6 +17,8 @@ from ktc.report._summary import HTML_NAME
 from ktc.report._text import render_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ktc.advice import Advised
     from ktc.evaluator.evaluation import Evaluation
 
@@ -26,7 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 def write_report(
-    evaluation: Evaluation, output_dir: str | Path, *, io_csv: bool = False, advised: Advised | None = None
+    evaluation: Evaluation,
+    output_dir: str | Path,
+    *,
+    io_csv: bool = False,
+    advised: Advised | None = None,
+    alternatives: Sequence[Evaluation] = (),
 ) -> EvaluationReport:
     """Write the report of an evaluation, and return it as text.
 
@@ -40,6 +47,8 @@ def write_report(
         Also write ``ioinfo.csv``, which the tools around some platforms read.
     advised : Advised, optional
         What would help, as `ktc.advice` found it.
+    alternatives : sequence of Evaluation
+        The same program in other widths (`ktc.evaluator.other_widths`), which the HTML page offers to choose.
 
     Returns
     -------
@@ -52,7 +61,7 @@ def write_report(
         The folder cannot be written to. No partial or temporary file stays behind.
     """
     contents = {
-        HTML_NAME: render_html(evaluation, advised),
+        HTML_NAME: render_html(evaluation, advised, alternatives=alternatives),
         "model_fx_report.json": _json_text(render_json(evaluation, advised)),
         "model_fx_report.csv": render_csv(evaluation),
         "ioinfo.json": _json_text(render_ioinfo(evaluation)),
