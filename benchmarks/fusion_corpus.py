@@ -420,13 +420,14 @@ PATTERNS = [
         "a = Slice(x, $range) y = $then",
         {
             "range": """$s, big, $axes | $s, six, $axes | $s, minus, $axes | $s, low, $axes | $s, big, $axes, two
-            | $s, minus, $axes, one | $s, low, $axes, minus | $s, zero, $axes, minus | $s, low, $axes, back""",
+            | $s, minus, $axes, one | $s, low, $axes, minus | $s, zero, $axes, minus | $s, low, $axes, back
+            | $s, big, $axes, minus | $s, last, $axes, back | $s, six, $axes, minus""",
             "s": "zero | one | minus",
             "axes": "zero | one | minus",
             "then": "Neg(a) | Slice(a, one, big, zero) | Concat<axis=0>(a, a)",
         },
         {"zero": [0], "one": [1], "two": [2], "minus": [-1], "back": [-2], "six": [6], "big": [2**31 - 1]}
-        | {"low": [-(2**31)]},
+        | {"low": [-(2**31)], "last": [2**63 - 1]},
     ),
     Pattern(
         "slice_no_axes",
@@ -518,7 +519,7 @@ PATTERNS = [
         },
         {
             "s": 0.1,
-            "s2": 0.1337,
+            "s2": 0.13,
             "z": np.array(120, np.uint8),
             "i": np.array(3, np.int8),
             "dw": (2, 2, 3, 3),

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import constant, constant_tensor, int_attribute, static_shape
+from kneronnxopt.passes._slices import is_disputed
 from kneronnxopt.passes._writing import node_by_position
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class FoldConstants(NodePass):
        that they replace, so Tile, Expand, Range and ConstantOfShape never blow the file up.
     4. A result that is a graph output stays a node.
     5. What the standard leaves open stays: integer division by zero or of the smallest number by -1, a reduction
-       over NaN or over nothing, a cast to 4 bits. Runtimes differ there.
+       over NaN or over nothing, a cast to 4 bits; a Slice that goes backwards to INT_MAX. Runtimes differ there.
     """
 
     name = "fold_constants"
@@ -158,6 +159,8 @@ class FoldConstants(NodePass):
 def _is_defined(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> bool:
     """Whether every runtime has to compute the same result."""
     first, second = (*arrays, None, None)[:2]
+    if node.op_type == "Slice" and is_disputed(node):
+        return False
     if node.op_type in ("Div", "Mod") and first is not None and second is not None and first.dtype.kind in "iu":
         smallest = np.iinfo(first.dtype).min if first.dtype.kind == "i" else None
         return not (second == 0).any() and not ((second == -1).any() and (first == smallest).any())
