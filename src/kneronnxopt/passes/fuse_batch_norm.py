@@ -29,6 +29,7 @@ __all__ = ["FuseBatchNormIntoConv", "FuseBatchNormIntoGemm", "scale_and_shift"]
 
 class _FuseBatchNorm(NodePass):
     op_types = ("BatchNormalization",)
+    rounds_otherwise = True
     #: Operators that this pass fuses with.
     linear_types: tuple[str, ...] = ()
 

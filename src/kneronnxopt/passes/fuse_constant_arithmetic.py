@@ -48,6 +48,7 @@ class FuseConstantArithmetic(NodePass):
 
     name = "fuse_constant_arithmetic"
     op_types = (*_FACTORS, *_ADDENDS)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the operation of its kind before it."""
@@ -128,6 +129,7 @@ class FuseScaleIntoMatMul(NodePass):
 
     name = "fuse_scale_into_matmul"
     op_types = _FACTORS
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Scale the weights before one Mul or Div."""
