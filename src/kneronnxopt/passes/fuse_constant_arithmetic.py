@@ -20,7 +20,7 @@ from kneronnxopt.passes._graph import (
     sole_consumer,
     static_shape,
 )
-from kneronnxopt.passes._precision import is_moderate, keeps_precision
+from kneronnxopt.passes._precision import are_moderate, is_moderate, keeps_precision
 from kneronnxopt.passes.fuse_bias import gemm_is_plain
 
 __all__ = ["FuseConstantArithmetic", "FuseScaleIntoMatMul"]
@@ -100,7 +100,7 @@ def _merged(node: ir.Node, first: ir.Node, later: ir.Value, earlier: ir.Value) -
         return None
     a, b = a.astype(np.float64), b.astype(np.float64)
     if node.op_type in _FACTORS:
-        if not (_are_moderate(a) and _are_moderate(b)):
+        if not (are_moderate(a) and are_moderate(b)):
             return None
         product = (1 / a if first.op_type == "Div" else a) * (1 / b if node.op_type == "Div" else b)
         return np.asarray(product).astype(_DTYPES[dtype])
@@ -109,12 +109,6 @@ def _merged(node: ir.Node, first: ir.Node, later: ir.Value, earlier: ir.Value) -
         total: np.ndarray[Any, Any] = np.asarray(a + b)
         cancels = (np.abs(a) + np.abs(b) > _CANCELLATION * np.abs(total)).any()
     return None if cancels or not keeps_precision(total, _DTYPES[dtype]) else total.astype(_DTYPES[dtype])
-
-
-def _are_moderate(array: np.ndarray[Any, Any]) -> bool:
-    """Whether each number is, none is 0, and there are some."""
-    size = np.abs(array)
-    return array.size > 0 and is_moderate(size.min()) and is_moderate(size.max()) and bool((size > 0).all())
 
 
 class FuseScaleIntoMatMul(NodePass):
@@ -170,7 +164,7 @@ def _is_scalable(linear: ir.Node) -> bool:
 def _column_factor(node: ir.Node, product: ir.Value, operand: ir.Value) -> np.ndarray[Any, Any] | None:
     """One factor, or one per column of ``product``, in double precision."""
     array = constant(operand)
-    if array is None or product.shape is None or array.ndim > len(product.shape) or not _are_moderate(array):
+    if array is None or product.shape is None or array.ndim > len(product.shape) or not are_moderate(array):
         return None
     columns = product.shape[-1] if len(product.shape) else None
     if not isinstance(columns, int) or (array.size != 1 and not array.size == array.shape[-1] == columns):
