@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from kneronnxopt.passes._graph import constant, ints_attribute, is_op, new_constant, new_node, opset_of, replace_node
+from kneronnxopt.passes._graph import (
+    constant,
+    ints_attribute,
+    is_op,
+    new_constant,
+    new_node,
+    nodes_inside,
+    opset_of,
+    replace_node,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +33,8 @@ __all__ = [
 
 #: Ends that onnxruntime (seen with 1.32) reads as "to the last element" whichever way a Slice goes.
 _TO_THE_LAST = frozenset({2**31 - 1, 2**63 - 1})
+#: Operators whose graphs onnx infers.
+_WITH_GRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
 def is_disputed(node: ir.Node) -> bool:
@@ -42,8 +53,12 @@ def is_disputed(node: ir.Node) -> bool:
 
 def disputed_slices(model: ir.Model) -> set[str]:
     """Results of the disputed Slices of a model, in subgraphs too."""
-    nodes = (node for graph in model.graphs() for node in graph if is_op(node, "Slice"))
-    return {node.outputs[0].name or "" for node in nodes if is_disputed(node)}
+    found: set[str] = set()
+    for node in model.graph:  # a walk into every node costs as much as the inference
+        if node.op_type == "Slice" or node.op_type in _WITH_GRAPHS:
+            inner = (other for other in (node, *nodes_inside(node)) if is_op(other, "Slice"))
+            found.update(other.outputs[0].name or "" for other in inner if is_disputed(other))
+    return found
 
 
 def read_slice(node: ir.Node) -> dict[int, slice] | None:

@@ -86,6 +86,8 @@ _FOLDABLE = (
     "Where",
     "Xor",
 )
+#: Those of which the shape of the output says all.
+_RESHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 #: Results up to this size are always worth a fold; larger ones must not be larger than what they replace.
 _ALWAYS_BYTES = 4096
 #: A fold never makes a tensor above this size, whatever it replaces.
@@ -172,6 +174,8 @@ def _is_defined(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> boo
 def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[np.ndarray[Any, Any]] | None:
     """Run one node in onnx's reference evaluator; None if it refuses or returns another type or shape."""
     assert node.graph is not None
+    if node.op_type in _RESHAPING:
+        return _reshaped(node, arrays[0])
     proto = node_by_position(node)
     feeds = {name: array for name, array in zip(proto.input, arrays, strict=True) if name}
     try:
@@ -185,6 +189,15 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[
         if result.shape != static_shape(output) or ir.DataType.from_numpy(result.dtype) != output.dtype:
             return None
     return results
+
+
+def _reshaped(node: ir.Node, array: np.ndarray[Any, Any] | None) -> list[np.ndarray[Any, Any]] | None:
+    """The same elements in the shape of the output; None if there is another number, or of another type."""
+    shape = static_shape(node.outputs[0])
+    if array is None or shape is None or array.size != math.prod(shape):
+        return None
+    same = ir.DataType.from_numpy(array.dtype) == node.outputs[0].dtype
+    return [array.reshape(shape)] if same else None
 
 
 @functools.lru_cache(maxsize=256)  # to make an evaluator takes longer than to run it on a small shape
