@@ -420,13 +420,14 @@ PATTERNS = [
         "a = Slice(x, $range) y = $then",
         {
             "range": """$s, big, $axes | $s, six, $axes | $s, minus, $axes | $s, low, $axes | $s, big, $axes, two
-            | $s, minus, $axes, one | $s, low, $axes, minus | $s, zero, $axes, minus | $s, low, $axes, back""",
+            | $s, minus, $axes, one | $s, low, $axes, minus | $s, zero, $axes, minus | $s, low, $axes, back
+            | $s, big, $axes, minus | $s, last, $axes, back | $s, six, $axes, minus""",
             "s": "zero | one | minus",
             "axes": "zero | one | minus",
             "then": "Neg(a) | Slice(a, one, big, zero) | Concat<axis=0>(a, a)",
         },
         {"zero": [0], "one": [1], "two": [2], "minus": [-1], "back": [-2], "six": [6], "big": [2**31 - 1]}
-        | {"low": [-(2**31)]},
+        | {"low": [-(2**31)], "last": [2**63 - 1]},
     ),
     Pattern(
         "slice_no_axes",
@@ -518,13 +519,31 @@ PATTERNS = [
         },
         {
             "s": 0.1,
-            "s2": 0.1337,
+            "s2": 0.13,
             "z": np.array(120, np.uint8),
             "i": np.array(3, np.int8),
             "dw": (2, 2, 3, 3),
             "lo": -0.35,
         }
         | {"hi": 0.77, "flat": [1, 72], "half": 0.5, "one": [1], "two": [2]},
+    ),
+    Pattern(
+        "qdq_arithmetic",
+        "float[1,2,6,6] x => y",
+        """q0 = QuantizeLinear(x, s, z) d0 = DequantizeLinear(q0, s, z) $op b = $then q1 = QuantizeLinear(b, s2, z) y =
+        DequantizeLinear(q1, s2, z)""",
+        {
+            "op": """m = Mul(d0, half) a = Mul(m, fifth) | m = Add(d0, half) a = Add(m, fifth) | m = Conv(d0, ones) a =
+            Mul(m, fifth) | m = Conv(d0, ones) a = Add(m, fifth) | m = Conv(d0, ones) a = BatchNormalization(m, g, h, h,
+            g) | m = BatchNormalization(d0, g, h, h, g) a = Mul(m, fifth) | p = Add(d0, three) c = Clip(p, zero, six) m
+            = Mul(d0, c) a = Div(m, six) | m = MatMul(d0, square) a = Mul(m, fifth) | m = ReduceMean<axes=[2]>(d0) a =
+            ReduceMean<axes=[3]>(m) | a = AveragePool<kernel_shape=[6,6]>(d0) | a = AveragePool<kernel_shape=[3,3],
+            pads=[1,1,1,1]>(d0)""",
+            "then": "Relu(a) | Transpose(a) | Mul(a, half) | MaxPool<kernel_shape=[1,1]>(a)",
+        },
+        {"s": 0.1, "s2": 0.13, "z": np.array(120, np.uint8), "half": 0.5, "fifth": 0.2, "three": 3.0, "six": 6.0}
+        | {"zero": 0.0, "ones": np.full((2, 2, 2, 2), 0.25, np.float32), "square": np.full((6, 6), 0.5, np.float32)}
+        | {"g": np.full(2, 0.5, np.float32), "h": np.full(2, 0.25, np.float32)},
     ),
     Pattern(
         "qdq_weights",

@@ -19,6 +19,8 @@ star act only on request; the option is named. Skip any of them with `skipped_op
 [How to write a pass](write_a_pass.md) of your own.
 """
 
+QUANTISED = "Stays where the result is quantised soon after, for the last bits decide ties there.\n\n"
+
 
 def page() -> str:
     """The whole page."""
@@ -33,6 +35,7 @@ def page() -> str:
         operators = ", ".join(getattr(pass_, "op_types", ()))
         looks_at = f"Looks at: {operators}\n\n" if operators and operators != "*" else ""
         star = "" if name in always else " *"
+        looks_at += QUANTISED if getattr(pass_, "rounds_otherwise", False) else ""
         parts.append(f"## {name}{star}\n\n{looks_at}```text\n{description}\n```\n")
     return "\n".join(parts)
 

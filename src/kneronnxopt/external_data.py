@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import onnx
 
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.walk import all_attributes, all_graphs
+from kneronnxopt.walk import all_attributes, graphs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,13 @@ _PAGE = 4096
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Return every tensor whose data lie in another file, in subgraphs and functions too."""
-    tensors = [tensor for graph in all_graphs(model) for tensor in graph.initializer]
+    tensors = list(model.graph.initializer)
     for attribute in all_attributes(model):
-        tensors += [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+        if attribute.HasField("t"):
+            tensors.append(attribute.t)
+        tensors += attribute.tensors
+        for graph in graphs_of(attribute):
+            tensors += graph.initializer
     return (tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 

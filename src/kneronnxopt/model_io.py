@@ -17,7 +17,7 @@ from kneronnxopt._text import first_line, one_line
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.external_data import check_external, external_tensors, weight_bytes, write_weights
 from kneronnxopt.skeleton import make_skeleton, sort_nodes
-from kneronnxopt.walk import all_attributes, all_graphs, subgraphs
+from kneronnxopt.walk import all_attributes, graphs_of, subgraphs
 
 if TYPE_CHECKING:
     import os
@@ -207,8 +207,11 @@ def refuse_same_file(source: Path, destination: Path) -> None:
 
 def has_sparse_tensors(model: onnx.ModelProto) -> bool:
     """Whether the model holds a sparse initializer or constant anywhere."""
-    return any(graph.sparse_initializer for graph in all_graphs(model)) or any(
-        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in all_attributes(model)
+    return bool(model.graph.sparse_initializer) or any(
+        attribute.HasField("sparse_tensor")
+        or attribute.sparse_tensors
+        or any(graph.sparse_initializer for graph in graphs_of(attribute))
+        for attribute in all_attributes(model)
     )
 
 

@@ -62,8 +62,9 @@ def _values(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
 
 def _is_opaque(kind: onnx.TypeProto) -> bool:
     """Whether a type is one that onnx-ir cannot express, or contains one."""
-    if kind.HasField("sequence_type"):
+    held = kind.WhichOneof("value")
+    if held == "sequence_type":
         return _is_opaque(kind.sequence_type.elem_type)
-    if kind.HasField("optional_type"):
+    if held == "optional_type":
         return _is_opaque(kind.optional_type.elem_type)
-    return bool(kind.HasField("map_type") or kind.HasField("opaque_type"))
+    return held in ("map_type", "opaque_type")

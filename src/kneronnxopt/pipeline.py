@@ -31,9 +31,11 @@ from kneronnxopt.passes.fuse_focus import FuseFocusIntoConv
 from kneronnxopt.passes.fuse_gemms import FuseConsecutiveGemms
 from kneronnxopt.passes.fuse_into_batch_norm import FuseArithmeticIntoBatchNorm
 from kneronnxopt.passes.fuse_linear_between_reshapes import FuseLinearBetweenReshapes
+from kneronnxopt.passes.fuse_pad_into_window import FusePadIntoConv, FusePadIntoMaxPool
 from kneronnxopt.passes.fuse_pads import FuseConsecutivePads
 from kneronnxopt.passes.fuse_qkv import FuseQkv
 from kneronnxopt.passes.fuse_reduce_means import FuseConsecutiveReduceMeans, ReduceMeanBeforeTranspose
+from kneronnxopt.passes.fuse_scale_into_conv import FuseScaleIntoConv
 from kneronnxopt.passes.fuse_shape_chains import FuseConsecutiveReshapes, FuseConsecutiveTransposes
 from kneronnxopt.passes.fuse_slices import FuseConsecutiveSlices
 from kneronnxopt.passes.fuse_transpose_into_gemm import FuseTransposeIntoGemm, FuseTransposeIntoWeight
@@ -272,12 +274,15 @@ def _fusing(options: Options) -> list[NodePass]:
         FuseConsecutiveClips(),
         FuseConsecutiveConcats(),
         FuseConsecutivePads(),
+        FusePadIntoConv(),
+        FusePadIntoMaxPool(),
         FuseConsecutiveReduceMeans(),
         FuseConsecutiveSlices(),
         ReshapeBeforeSlices(),
         FuseFocusIntoConv(),
         *([FuseBatchNormIntoConv()] if options.fuse_bn else []),
         FuseAddIntoConv(),
+        FuseScaleIntoConv(),
         *([] if options.skip_fuse_qkv else [FuseQkv()]),
         FuseMatMulAddIntoGemm(),
         FuseLinearBetweenReshapes(),

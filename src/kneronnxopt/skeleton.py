@@ -13,17 +13,26 @@ from typing import TYPE_CHECKING
 import onnx
 
 from kneronnxopt.errors import OptimizationError
-from kneronnxopt.walk import subgraphs
+from kneronnxopt.walk import all_nodes, subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-__all__ = ["SMALL_TENSOR_ELEMENTS", "UNCHECKED_AXIS", "hide_unchecked_axes", "make_skeleton", "sort_nodes"]
+__all__ = [
+    "SMALL_TENSOR_ELEMENTS",
+    "UNCHECKED_AXIS",
+    "hide_nodes",
+    "hide_unchecked_axes",
+    "make_skeleton",
+    "sort_nodes",
+]
 
 #: Initializers of up to this many elements keep their data: shapes, axes, scales, scalars.
 SMALL_TENSOR_ELEMENTS = 256
 #: Operators whose ``axis`` onnx's shape inference trusts.
 UNCHECKED_AXIS = ("LayerNormalization", "RMSNormalization")
+#: Of nodes that no schema describes.
+_HIDDEN_DOMAIN = "kneronnxopt.hidden"
 
 
 def make_skeleton(model: onnx.ModelProto, *, keep_shapes: bool = True) -> onnx.ModelProto:
@@ -78,6 +87,15 @@ def hide_unchecked_axes(skeleton: onnx.ModelProto) -> None:
         if node.op_type in UNCHECKED_AXIS and not any(node.output[1:]):
             node.op_type, node.domain = "Identity", ""
             del node.input[1:], node.output[1:], node.attribute[:]
+
+
+def hide_nodes(skeleton: onnx.ModelProto, results: Collection[str]) -> None:
+    """Make nodes, named by their results, operators that onnx does not know, so that it infers nothing for them."""
+    if results:
+        skeleton.opset_import.add(domain=_HIDDEN_DOMAIN, version=1)
+        for node in all_nodes(skeleton):
+            if any(name in results for name in node.output):
+                node.domain = _HIDDEN_DOMAIN
 
 
 def sort_nodes(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:

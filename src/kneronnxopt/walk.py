@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import onnx
+__all__ = ["all_attributes", "all_graphs", "all_nodes", "graphs_of", "subgraphs"]
 
-__all__ = ["all_attributes", "all_graphs", "all_nodes", "subgraphs"]
+#: Undefined: the first models had no types of attributes.
+_MAY_HOLD_GRAPHS = frozenset(
+    {onnx.AttributeProto.UNDEFINED, onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS},
+)
 
 
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """Graphs that are attributes of a node: branches and bodies."""
-    return [graph for attribute in node.attribute for graph in _graphs_of(attribute)]
+    return [graph for attribute in node.attribute for graph in graphs_of(attribute)]
 
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -33,7 +38,7 @@ def all_attributes(model: onnx.ModelProto) -> Iterator[onnx.AttributeProto]:
     while pending:
         for attribute in pending.pop().attribute:
             yield attribute
-            for graph in _graphs_of(attribute):
+            for graph in graphs_of(attribute):
                 pending.extend(graph.node)
 
 
@@ -41,12 +46,15 @@ def all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
     """The main graph, and every graph inside a node."""
     yield model.graph
     for attribute in all_attributes(model):
-        yield from _graphs_of(attribute)
+        yield from graphs_of(attribute)
 
 
 def _outer_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [*model.graph.node, *(node for function in model.functions for node in function.node)]
 
 
-def _graphs_of(attribute: onnx.AttributeProto) -> Sequence[onnx.GraphProto]:
+def graphs_of(attribute: onnx.AttributeProto) -> Sequence[onnx.GraphProto]:
+    """Graphs of one attribute."""
+    if attribute.type not in _MAY_HOLD_GRAPHS:  # asked of every attribute, several times: one look at it
+        return ()
     return [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs

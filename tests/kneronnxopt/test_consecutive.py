@@ -639,3 +639,48 @@ def test_extreme_scales_stay(size, factor):
 def test_scales_that_stay(text):
     original = model(f"g (float[2,4] x) => (float[2,5] y) {{ {text} }}", w=weight(4, 5), s=np.float32(1.7))
     assert rewritten(original, FuseScaleIntoMatMul())[1] == {}
+
+
+@few
+@given(
+    st.sampled_from(["x, w", "x, w, c"]),
+    st.sampled_from(["Add(a, d)", "Add(d, a)"]),
+    st.sampled_from(["Mul(b, s)", "Mul(s, b)", "Div(b, s)"]),
+    st.sampled_from([(), (1,), (5,), (1, 5), (3, 5), (3, 1)]),
+    st.sampled_from([(), (1,), (5,), (1, 5)]),
+)
+def test_scales_go_past_an_addend(operands, add, scale, addend, factor):
+    random = np.random.default_rng(4)
+    operator = "Gemm" if "c" in operands else "MatMul"
+    original = model(
+        f"g (float[3,4] x) => (float[3,5] y) {{ a = {operator}({operands}) b = {add} y = {scale} }}",
+        w=weight(4, 5),
+        c=weight(5, seed=1),
+        d=random.uniform(0.5, 2, addend).astype(np.float32),
+        s=random.uniform(0.5, 2, factor).astype(np.float32),
+    )
+    counts, applied, _ = rewritten(original, FuseScaleIntoMatMul(), pipeline=False)
+    grows = addend == (3, 1) and np.prod(factor) > 1
+    assert applied == ({} if grows else {"fuse_scale_into_matmul": 1})
+    assert len(counts) == (3 if grows else 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = MatMul(x, w) b = Add(a, z) y = Mul(b, s)",
+        "a = MatMul(x, w) b = Add(a, d) c = Neg(a) e = Mul(b, s) y = Add(c, e)",
+        "a = MatMul(x, w) b = Add(a, d) c = Neg(b) e = Mul(b, s) y = Add(c, e)",
+        "a = MatMul(x, w) b = Sub(d, a) y = Mul(b, s)",
+        "a = MatMul(x, w) b = Add(a, huge) y = Mul(b, s)",
+    ],
+)
+def test_scales_after_other_addends_stay(text):
+    original = model(
+        f"g (float[2,4] x, float[2,5] z) => (float[2,5] y) {{ {text} }}",
+        w=weight(4, 5),
+        s=np.float32(1.7),
+        d=weight(5),
+        huge=np.full(5, 1e30, np.float32),
+    )
+    assert run_alone(original, FuseScaleIntoMatMul())[1] == {}

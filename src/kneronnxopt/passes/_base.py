@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from kneronnxopt.passes._quantised import QUANTISERS, is_quantised
+
 __all__ = ["ANY_OPERATOR", "FixedPoint", "NodePass", "Pass"]
 
 logger = logging.getLogger(__name__)
@@ -36,9 +38,13 @@ class NodePass(Pass):
     ----------
     op_types : tuple of str
         ONNX operators at which ``rewrite`` is tried; ``ANY_OPERATOR`` stands for all of them.
+    rounds_otherwise : bool
+        Whether results may differ in the last bits.  Not tried at nodes whose results are quantised soon after: there
+        the last bit decides ties, and tips values by a whole step.
     """
 
     op_types: ClassVar[tuple[str, ...]]
+    rounds_otherwise: ClassVar[bool] = False
 
     @abc.abstractmethod
     def rewrite(self, node: ir.Node) -> bool:
@@ -98,6 +104,7 @@ def _sweep(model: ir.Model, passes: list[NodePass], seconds: dict[str, float]) -
             by_type.setdefault(op_type, []).append(pass_)
     anywhere = by_type.pop(ANY_OPERATOR, [])
     candidates = {op_type: [p for p in passes if p in anywhere or p in own] for op_type, own in by_type.items()}
+    quantised = any(node.op_type in QUANTISERS for node in model.graph)
     counts: dict[str, int] = {}
     start = time.perf_counter()
     for node in model.graph:
@@ -106,6 +113,8 @@ def _sweep(model: ir.Model, passes: list[NodePass], seconds: dict[str, float]) -
         for pass_ in candidates.get(node.op_type, anywhere):
             if node.graph is None:  # removed by the pass before
                 break
+            if quantised and pass_.rounds_otherwise and is_quantised(node):
+                continue
             if pass_.rewrite(node):
                 counts[pass_.name] = counts.get(pass_.name, 0) + 1
             end = time.perf_counter()  # one look at the clock for each pass

@@ -16,6 +16,7 @@ from kneronnxopt.passes._graph import (
     opset_of,
     static_shape,
 )
+from kneronnxopt.passes._slices import is_disputed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,6 +117,8 @@ class _Evaluation:
 
     def slice(self, node: ir.Node) -> Entries | None:
         data = self.entries(node.inputs[0])
+        if is_disputed(node):
+            return None
         if opset_of(node) < 10:
             ranges: list[Sequence[int] | None] = [ints_attribute(node, role) for role in ("starts", "ends", "axes")]
         else:

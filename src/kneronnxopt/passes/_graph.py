@@ -22,6 +22,7 @@ __all__ = [
     "is_op",
     "new_constant",
     "new_node",
+    "nodes_inside",
     "opset_of",
     "remove_if_unused",
     "replace_node",
@@ -240,7 +241,7 @@ def free_name(graph: ir.Graph, hint: str) -> str:
             for value in (*node.inputs, *node.outputs):
                 if value is not None:
                     taken.add(value.name)
-            for inner in _nodes_inside(node):
+            for inner in nodes_inside(node):
                 taken.update(value.name for value in (*inner.inputs, *inner.outputs) if value is not None)
                 taken.add(inner.name)
                 if inner.graph is not None:
@@ -254,7 +255,7 @@ def free_name(graph: ir.Graph, hint: str) -> str:
     return name
 
 
-def _nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
+def nodes_inside(node: ir.Node) -> Iterator[ir.Node]:
     """Nodes of the graphs that a node has, and of graphs inside these."""
     for attribute in node.attributes.data.values():
         if attribute.type == ir.AttributeType.GRAPH:

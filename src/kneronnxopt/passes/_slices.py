@@ -7,16 +7,64 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from kneronnxopt.passes._graph import constant, ints_attribute, new_constant, new_node, opset_of, replace_node
+from kneronnxopt.passes._graph import (
+    constant,
+    ints_attribute,
+    is_op,
+    new_constant,
+    new_node,
+    nodes_inside,
+    opset_of,
+    replace_node,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["dimension", "insert_slice", "read_slice", "replace_by_slice", "slice_operands"]
+__all__ = [
+    "dimension",
+    "disputed_slices",
+    "insert_slice",
+    "is_disputed",
+    "read_slice",
+    "replace_by_slice",
+    "slice_operands",
+]
+
+#: Ends that onnxruntime (seen with 1.32) reads as "to the last element" whichever way a Slice goes.
+_TO_THE_LAST = frozenset({2**31 - 1, 2**63 - 1})
+#: Operators whose graphs onnx infers.
+_WITH_GRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+
+def is_disputed(node: ir.Node) -> bool:
+    """Whether a Slice goes, or might go, backwards to an end of INT32_MAX or INT64_MAX.
+
+    By the standard, onnx's shape inference and its reference evaluator it takes nothing; onnxruntime takes every
+    element down to the first. Only constant operands tell; until they are, a negative step or such an end is enough.
+    """
+    if opset_of(node) < 10 or len(node.inputs) < 5 or node.inputs[4] is None:
+        return False
+    ends, steps = (None if array is None else array.reshape(-1).tolist() for array in map(constant, node.inputs[2:5:2]))
+    if ends is None or steps is None or len(ends) != len(steps):
+        return any(step < 0 for step in steps or ()) or not _TO_THE_LAST.isdisjoint(ends or ())
+    return any(step < 0 and end in _TO_THE_LAST for end, step in zip(ends, steps, strict=True))
+
+
+def disputed_slices(model: ir.Model) -> set[str]:
+    """Results of the disputed Slices of a model, in subgraphs too."""
+    found: set[str] = set()
+    for node in model.graph:  # a walk into every node costs as much as the inference
+        if node.op_type == "Slice" or node.op_type in _WITH_GRAPHS:
+            inner = (other for other in (node, *nodes_inside(node)) if is_op(other, "Slice"))
+            found.update(other.outputs[0].name or "" for other in inner if is_disputed(other))
+    return found
 
 
 def read_slice(node: ir.Node) -> dict[int, slice] | None:
-    """What a Slice takes along each non-negative axis, as Python slices; None unless all of it is constant."""
+    """What a Slice takes along each non-negative axis, as Python slices; None unless it is constant and undisputed."""
+    if is_disputed(node):
+        return None
     starts, ends, axes, steps = _operands(node)
     if starts is None or ends is None or len(starts) != len(ends):
         return None

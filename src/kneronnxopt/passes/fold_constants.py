@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import constant, constant_tensor, int_attribute, static_shape
+from kneronnxopt.passes._slices import is_disputed
 from kneronnxopt.passes._writing import node_by_position
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ _FOLDABLE = (
     "Where",
     "Xor",
 )
+#: Those of which the shape of the output says all.
+_RESHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 #: Results up to this size are always worth a fold; larger ones must not be larger than what they replace.
 _ALWAYS_BYTES = 4096
 #: A fold never makes a tensor above this size, whatever it replaces.
@@ -119,7 +122,7 @@ class FoldConstants(NodePass):
        that they replace, so Tile, Expand, Range and ConstantOfShape never blow the file up.
     4. A result that is a graph output stays a node.
     5. What the standard leaves open stays: integer division by zero or of the smallest number by -1, a reduction
-       over NaN or over nothing, a cast to 4 bits. Runtimes differ there.
+       over NaN or over nothing, a cast to 4 bits; a Slice that goes backwards to INT_MAX. Runtimes differ there.
     """
 
     name = "fold_constants"
@@ -158,6 +161,8 @@ class FoldConstants(NodePass):
 def _is_defined(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> bool:
     """Whether every runtime has to compute the same result."""
     first, second = (*arrays, None, None)[:2]
+    if node.op_type == "Slice" and is_disputed(node):
+        return False
     if node.op_type in ("Div", "Mod") and first is not None and second is not None and first.dtype.kind in "iu":
         smallest = np.iinfo(first.dtype).min if first.dtype.kind == "i" else None
         return not (second == 0).any() and not ((second == -1).any() and (first == smallest).any())
@@ -169,6 +174,8 @@ def _is_defined(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> boo
 def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[np.ndarray[Any, Any]] | None:
     """Run one node in onnx's reference evaluator; None if it refuses or returns another type or shape."""
     assert node.graph is not None
+    if node.op_type in _RESHAPING:
+        return _reshaped(node, arrays[0])
     proto = node_by_position(node)
     feeds = {name: array for name, array in zip(proto.input, arrays, strict=True) if name}
     try:
@@ -182,6 +189,15 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray[Any, Any] | None]) -> list[
         if result.shape != static_shape(output) or ir.DataType.from_numpy(result.dtype) != output.dtype:
             return None
     return results
+
+
+def _reshaped(node: ir.Node, array: np.ndarray[Any, Any] | None) -> list[np.ndarray[Any, Any]] | None:
+    """The same elements in the shape of the output; None if there is another number, or of another type."""
+    shape = static_shape(node.outputs[0])
+    if array is None or shape is None or array.size != math.prod(shape):
+        return None
+    same = ir.DataType.from_numpy(array.dtype) == node.outputs[0].dtype
+    return [array.reshape(shape)] if same else None
 
 
 @functools.lru_cache(maxsize=256)  # to make an evaluator takes longer than to run it on a small shape

@@ -19,6 +19,7 @@ from kneronnxopt.passes._graph import (
     replace_node,
     sole_consumer,
 )
+from kneronnxopt.passes._precision import is_representable
 from kneronnxopt.passes.fuse_bias import gemm_is_plain
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["FuseBatchNormIntoConv", "FuseBatchNormIntoGemm", "scale_and_shift"]
 
 class _FuseBatchNorm(NodePass):
     op_types = ("BatchNormalization",)
+    rounds_otherwise = True
     #: Operators that this pass fuses with.
     linear_types: tuple[str, ...] = ()
 
@@ -60,7 +62,7 @@ class _FuseBatchNorm(NodePass):
             bias = np.zeros(scale.size, dtype=weight.dtype)
         new_weight = weight * scale.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
         new_bias = bias.reshape(-1) * scale + shift
-        if not (_is_representable(new_weight, weight) and _is_representable(new_bias, bias)):
+        if not (is_representable(new_weight, weight) and is_representable(new_bias, bias)):
             return False
         new_weight, new_bias = new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
         graph = node.graph
@@ -108,14 +110,6 @@ def _output_axis(linear: ir.Node) -> int | None:
 def _column_shapes(linear: ir.Node, size: int) -> tuple[tuple[int, ...], ...]:
     """Shapes of a bias that has one value per output; Gemm's C may also be one value per row, which is not one."""
     return ((size,), (1, size)) if is_op(linear, "Gemm") else ((size,),)
-
-
-def _is_representable(product: np.ndarray[Any, Any], factor: np.ndarray[Any, Any]) -> bool:
-    """Whether a product in double precision neither overflows nor underflows in the precision of its factor."""
-    limits = np.finfo(factor.dtype)
-    small = np.abs(product) < limits.tiny
-    lost = small & (product != 0) & (np.abs(factor) >= limits.tiny if factor.shape == product.shape else True)
-    return bool((np.abs(product) <= limits.max).all() and not lost.any())
 
 
 def scale_and_shift(node: ir.Node) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:

@@ -36,6 +36,7 @@ class FuseAddIntoConv(NodePass):
 
     name = "fuse_add_into_conv"
     op_types = ("Add", "Sub")
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Fuse one Add or Sub."""
@@ -79,6 +80,7 @@ class FuseMatMulAddIntoGemm(NodePass):
 
     name = "fuse_matmul_add_into_gemm"
     op_types = ("Add",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Fuse one Add."""

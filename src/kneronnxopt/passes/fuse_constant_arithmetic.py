@@ -20,7 +20,7 @@ from kneronnxopt.passes._graph import (
     sole_consumer,
     static_shape,
 )
-from kneronnxopt.passes._precision import is_moderate, keeps_precision
+from kneronnxopt.passes._precision import are_moderate, is_moderate, keeps_precision
 from kneronnxopt.passes.fuse_bias import gemm_is_plain
 
 __all__ = ["FuseConstantArithmetic", "FuseScaleIntoMatMul"]
@@ -48,6 +48,7 @@ class FuseConstantArithmetic(NodePass):
 
     name = "fuse_constant_arithmetic"
     op_types = (*_FACTORS, *_ADDENDS)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the operation of its kind before it."""
@@ -99,7 +100,7 @@ def _merged(node: ir.Node, first: ir.Node, later: ir.Value, earlier: ir.Value) -
         return None
     a, b = a.astype(np.float64), b.astype(np.float64)
     if node.op_type in _FACTORS:
-        if not (_are_moderate(a) and _are_moderate(b)):
+        if not (are_moderate(a) and are_moderate(b)):
             return None
         product = (1 / a if first.op_type == "Div" else a) * (1 / b if node.op_type == "Div" else b)
         return np.asarray(product).astype(_DTYPES[dtype])
@@ -110,45 +111,64 @@ def _merged(node: ir.Node, first: ir.Node, later: ir.Value, earlier: ir.Value) -
     return None if cancels or not keeps_precision(total, _DTYPES[dtype]) else total.astype(_DTYPES[dtype])
 
 
-def _are_moderate(array: np.ndarray[Any, Any]) -> bool:
-    """Whether each number is, none is 0, and there are some."""
-    size = np.abs(array)
-    return array.size > 0 and is_moderate(size.min()) and is_moderate(size.max()) and bool((size > 0).all())
-
-
 class FuseScaleIntoMatMul(NodePass):
-    """x -> MatMul(w) | Gemm(w, c) -> Mul(s) -> y   becomes   x -> MatMul(w s) | Gemm(w s, c s) -> y.
+    """x -> MatMul(w) | Gemm(w, c) (-> Add(d)) -> Mul(s)   becomes   x -> MatMul(w s) | Gemm(w s, c s) (-> Add(d s)).
 
     1. w (rank 2 or more) and c are constant, float or double, and w has no other user.
     2. s is constant: one number, or one per column; it does not change the result's shape. Div(s) counts as
        Mul(1 / s) where s is the second operand.
-    3. Gemm has alpha = beta = 1; nothing else reads the value between.
+    3. Gemm has alpha = beta = 1; d, if there is an Add, is constant. Nothing else reads the values between.
     4. Stays: weights or factors that are huge or tiny, so that a result could overflow or underflow.
     """
 
     name = "fuse_scale_into_matmul"
     op_types = _FACTORS
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Scale the weights before one Mul or Div."""
         found = _operand(node)
-        linear = found[0].producer() if found is not None else None
-        if found is None or linear is None or not is_op(linear, "MatMul", "Gemm"):
+        last = found[0].producer() if found is not None else None
+        if found is None or last is None or sole_consumer(found[0]) is not node:
             return False
-        if sole_consumer(found[0]) is not node or not _is_scalable(linear):
+        linear, addend = _before_addend(last)
+        if linear is None or not is_op(linear, "MatMul", "Gemm") or not _is_scalable(linear):
             return False
         factor = _column_factor(node, found[0], found[1])
-        if factor is None:
-            return False
-        scaled = _scaled(linear, factor)
-        if scaled is None:
+        scaled = None if factor is None else _scaled(linear, factor)
+        shifted = None if factor is None or addend is None else _scaled_addend(addend, factor)
+        if scaled is None or (addend is not None and shifted is None):
             return False
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         name = linear.outputs[0].name
         values = [new_constant(graph, f"{name}_{role}", array) for role, array in scaled.items()]
-        replacement = replace_node(linear, linear.op_type, [linear.inputs[0], *values], linear.attributes)
-        return bypass(node, replacement.outputs[0])
+        result = replace_node(linear, linear.op_type, [linear.inputs[0], *values], linear.attributes).outputs[0]
+        if shifted is not None:
+            result = replace_node(last, "Add", [result, new_constant(graph, f"{name}_addend", shifted)]).outputs[0]
+        return bypass(node, result)
+
+
+def _before_addend(last: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
+    """The node before an Add of a constant, and the constant; any other node itself, and None."""
+    found = _operand(last) if is_op(last, "Add") else None
+    if found is None:
+        return last, None
+    before = found[0].producer()
+    return (before, found[1]) if before is not None and sole_consumer(found[0]) is last else (None, None)
+
+
+def _scaled_addend(addend: ir.Value, factor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """An addend times the factor if it does not grow and keeps its precision."""
+    array = constant(addend)
+    if (
+        array is None
+        or not is_moderate(array)
+        or (array.shape[-1:] != factor.shape and 1 not in (array.size, factor.size))
+    ):
+        return None
+    product = array * (factor if factor.size > 1 else factor[0])
+    return product.astype(array.dtype) if keeps_precision(product, array.dtype) else None
 
 
 def _is_scalable(linear: ir.Node) -> bool:
@@ -168,7 +188,7 @@ def _is_scalable(linear: ir.Node) -> bool:
 def _column_factor(node: ir.Node, product: ir.Value, operand: ir.Value) -> np.ndarray[Any, Any] | None:
     """One factor, or one per column of ``product``, in double precision."""
     array = constant(operand)
-    if array is None or product.shape is None or array.ndim > len(product.shape) or not _are_moderate(array):
+    if array is None or product.shape is None or array.ndim > len(product.shape) or not are_moderate(array):
         return None
     columns = product.shape[-1] if len(product.shape) else None
     if not isinstance(columns, int) or (array.size != 1 and not array.size == array.shape[-1] == columns):

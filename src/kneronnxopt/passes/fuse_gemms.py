@@ -41,6 +41,7 @@ class FuseConsecutiveGemms(NodePass):
 
     name = "fuse_consecutive_gemms"
     op_types = ("Gemm",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the Gemm before it."""

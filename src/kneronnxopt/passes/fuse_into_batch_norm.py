@@ -46,6 +46,7 @@ class FuseArithmeticIntoBatchNorm(NodePass):
 
     name = "fuse_arithmetic_into_bn"
     op_types = ("Add", "Div", "Mul", "Sub")
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Fuse one operator with the BatchNormalization before it."""

@@ -21,7 +21,7 @@ from kneronnxopt.passes._graph import (
     string_attribute,
 )
 
-__all__ = ["FuseConsecutivePads"]
+__all__ = ["FuseConsecutivePads", "fill_value", "read_pads"]
 
 
 class FuseConsecutivePads(NodePass):
@@ -46,8 +46,8 @@ class FuseConsecutivePads(NodePass):
             return False
         if any(string_attribute(pad, "mode", "constant") != "constant" for pad in (first, node)):
             return False
-        inner, outer, value = _pads(first), _pads(node), _value(first)
-        if inner is None or outer is None or len(inner) != len(outer) or value is None or value != _value(node):
+        inner, outer, value = read_pads(first), read_pads(node), fill_value(first)
+        if inner is None or outer is None or len(inner) != len(outer) or value is None or value != fill_value(node):
             return False
         if min((*inner, *outer), default=0) < 0:  # case 2
             return False
@@ -62,7 +62,7 @@ class FuseConsecutivePads(NodePass):
         return remove_if_unused(first)
 
 
-def _pads(node: ir.Node) -> tuple[int, ...] | None:
+def read_pads(node: ir.Node) -> tuple[int, ...] | None:
     """Pads of all axes, begins before ends; None if unknown."""
     if opset_of(node) < 11:
         return ints_attribute(node, "pads")
@@ -86,7 +86,7 @@ def _pads(node: ir.Node) -> tuple[int, ...] | None:
     return tuple(full)
 
 
-def _value(node: ir.Node) -> bytes | None:
+def fill_value(node: ir.Node) -> bytes | None:
     """The fill value's bits, so that NaN equals itself; None if unknown."""
     if opset_of(node) < 11:
         return np.float32(float_attribute(node, "value", 0.0)).tobytes()

@@ -41,6 +41,7 @@ class FuseConsecutiveReduceMeans(NodePass):
 
     name = "fuse_consecutive_reduce_means"
     op_types = ("ReduceMean",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the ReduceMean before it."""
@@ -75,6 +76,7 @@ class ReduceMeanBeforeTranspose(NodePass):
 
     name = "reduce_mean_before_transpose"
     op_types = ("ReduceMean",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Move one ReduceMean before its Transpose."""

@@ -26,6 +26,7 @@ class AveragePoolToGlobal(NodePass):
 
     name = "average_pool_to_global"
     op_types = ("AveragePool",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one AveragePool."""
@@ -60,6 +61,7 @@ class ReduceMeanToGlobal(NodePass):
 
     name = "reduce_mean_to_global"
     op_types = ("ReduceMean",)
+    rounds_otherwise = True
 
     def __init__(self, area_limit: int | None = None) -> None:
         self.area_limit = area_limit

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from kneronnxopt.passes._base import ANY_OPERATOR, NodePass
 from kneronnxopt.passes._graph import constant_tensor, opset_of
+from kneronnxopt.passes._slices import is_disputed
 from kneronnxopt.passes._writing import node_by_position
 from kneronnxopt.passes.shapes import is_complete, merge_type
 from kneronnxopt.skeleton import SMALL_TENSOR_ELEMENTS, UNCHECKED_AXIS
@@ -35,6 +36,8 @@ class InferNode(NodePass):
 
     1. Acts where a shape or type of an output is not fully known, and only once for the same inputs.
     2. Leaves control flow, functions and custom operators to the inference on the whole model.
+    3. A Slice that goes backwards to INT_MAX keeps what is declared, or gets a rank alone: onnx and onnxruntime
+       disagree on its result.
     """
 
     name = "infer_node"
@@ -59,6 +62,8 @@ class InferNode(NodePass):
         node.meta[_SEEN] = state
         if node.op_type in UNCHECKED_AXIS:
             return _copy_shape(node)
+        if node.op_type == "Slice" and is_disputed(node):
+            return _copy_rank(node)
         inferred = self._inferred(node)
         changed = False
         for index, output in enumerate(node.outputs):
@@ -110,6 +115,15 @@ def _copy_shape(node: ir.Node) -> bool:
     if source is None or source.shape is None or any(other.name for other in node.outputs[1:]):
         return False
     output.shape, output.type = source.shape, output.type or source.type
+    return True
+
+
+def _copy_rank(node: ir.Node) -> bool:
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or source.shape is None or (output.shape is not None and output.type is not None):
+        return False
+    output.shape = output.shape or ir.Shape([None] * len(source.shape))
+    output.type = output.type or source.type
     return True
 
 

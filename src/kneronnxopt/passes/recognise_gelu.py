@@ -36,6 +36,7 @@ class RecogniseGelu(NodePass):
 
     name = "recognise_gelu"
     op_types = ("Erf", "Tanh")
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace the formula around one Erf or Tanh."""

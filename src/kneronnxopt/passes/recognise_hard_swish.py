@@ -34,6 +34,7 @@ class RecogniseHardSigmoid(NodePass):
 
     name = "recognise_hard_sigmoid"
     op_types = ("Clip",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one Clip, and the arithmetic around it."""
@@ -68,6 +69,7 @@ class RecogniseHardSwish(NodePass):
 
     name = "recognise_hard_swish"
     op_types = ("Clip", "HardSigmoid")
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace the product with one Clip or HardSigmoid."""

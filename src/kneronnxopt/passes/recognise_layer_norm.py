@@ -52,6 +52,7 @@ class RecogniseLayerNormalization(NodePass):
 
     name = "recognise_layer_normalization"
     op_types = ("Div", "Mul")
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one normalisation, found at its Div or Mul."""

@@ -42,6 +42,7 @@ class ReplaceAveragePoolWithConv(NodePass):
 
     name = "replace_avgpool_with_conv"
     op_types = ("AveragePool",)
+    rounds_otherwise = True
 
     def rewrite(self, node: ir.Node) -> bool:
         """Replace one AveragePool."""
@@ -118,6 +119,7 @@ class DefuseGlobalAveragePool(NodePass):
 
     name = "defuse_gaps"
     op_types = ("GlobalAveragePool",)
+    rounds_otherwise = True
 
     def __init__(self, area_limit: int = GAP_AREA_LIMIT) -> None:
         self.area_limit = area_limit

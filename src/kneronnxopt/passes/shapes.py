@@ -11,8 +11,9 @@ import onnx_ir as ir
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._base import Pass
 from kneronnxopt.passes._graph import int_attribute, is_op, static_shape
+from kneronnxopt.passes._slices import disputed_slices
 from kneronnxopt.passes._weightless import weightless_proto
-from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_unchecked_axes, make_skeleton
+from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_nodes, hide_unchecked_axes, make_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,7 +114,7 @@ class InferShapes(Pass):
 
     1. Declared and inferred shapes are merged: the number wins over a symbol or an unknown.
     2. Two different numbers, or ranks, are an error: the model is inconsistent.
-    3. A value that onnx cannot infer keeps what was declared.
+    3. A value that onnx cannot infer, or infers otherwise than onnxruntime, keeps what was declared.
     4. An axis of a normalisation that is out of range is an error, which onnx itself does not find.
     5. Where every value has a static shape and a type there is nothing to find, and onnx is not asked, unless
        the declared shapes are to be checked.
@@ -150,6 +151,7 @@ class InferShapes(Pass):
         else:
             proto = weightless_proto(model, keep_shapes=False)
         hide_unchecked_axes(proto)
+        hide_nodes(proto, disputed_slices(model))
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=not _data_would_explode(proto))
         except (onnx.shape_inference.InferenceError, ValueError) as error:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from kneronnxopt._text import first_line
 from kneronnxopt.passes._base import Pass
+from kneronnxopt.passes._slices import disputed_slices
 from kneronnxopt.passes._weightless import weightless_proto
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Simplify(Pass):
     2. Equal nodes are merged, unless the model draws random numbers.
     3. If it raises, or returns a graph that is invalid, larger, or has other inputs or outputs, its result is
        dropped and the log says so.
+    4. Skipped where a Slice goes backwards to INT_MAX, whose shape it takes from onnx, against onnxruntime.
 
     Parameters
     ----------
@@ -60,6 +62,9 @@ class Simplify(Pass):
         """Simplify the skeleton and give it back its weights."""
         if any(value.shape is None for value in model.graph.outputs):
             logger.info("onnxsim is skipped for this model: the shape of an output is not known")
+            return ir.passes.PassResult(model, modified=False)
+        if disputed_slices(model):  # onnxsim writes the shapes that onnx infers
+            logger.info("onnxsim is skipped for this model: a Slice goes backwards to INT_MAX, which runtimes dispute")
             return ir.passes.PassResult(model, modified=False)
         skeleton = weightless_proto(model, keep_shapes=True)
         skipped = [*_NEVER, *self.skipped, *(_MERGING if _is_random(model) else [])]

@@ -123,8 +123,8 @@ def _widen_attributes(node: ir.Node) -> bool:
     for name, attribute in list(node.attributes.data.items()):
         if attribute.is_ref():
             continue
-        if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype == _HALF:
-            tensor = attribute.as_tensor()
+        if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == _HALF:
+            tensor = attribute.value  # as_tensor() asks isinstance of a protocol, which costs more than the rest
             node.attributes[name] = ir.AttrTensor(name, ir.tensor(tensor.numpy().astype("float32"), name=tensor.name))
             modified = True
         elif (
