@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 
@@ -12,17 +12,20 @@ from ktc.frontend.cpu_work import cpu_work
 from ktc.frontend.fusion import fuse, gate
 from ktc.frontend.graph import Graph, Operator, read_graph
 from ktc.frontend.inference import infer_values
-from ktc.frontend.legality import judge
+from ktc.frontend.legality import Judge
 from ktc.frontend.program import AuxiliaryStep, Node, Program, Tensor
 from ktc.frontend.views import trace_flow
 from ktc.frontend.work import MAC_OPERATORS, auxiliary_steps, constant_elements, is_channel_constant, mac_work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ktc.frontend.views import Flow
     from ktc.hardware.platform import Platform
 
 __all__ = ["Analysis", "analyse", "lower", "lower_analysed"]
 
+_Result = TypeVar("_Result")
 _BACKENDS = {
     "Resize": "KneronResize",
     "Upsample": "KneronResize",
@@ -88,7 +91,8 @@ def analyse(model: onnx.ModelProto) -> Analysis:
 
 def lower_analysed(analysis: Analysis, platform: Platform) -> Program:
     """Do the rest of `lower`; the analysis is not changed and serves any number of platforms."""
-    lowering = _Lowering(analysis.graph, analysis.flow, platform)
+    graph = analysis.graph
+    lowering = _Lowering(graph, analysis.flow, platform, Judge(graph, platform))
     for operator in analysis.flow.operators:
         lowering.visit(operator)
     return lowering.finish()
@@ -126,35 +130,35 @@ class _Lowering:
     graph: Graph
     flow: Flow
     platform: Platform
+    judge: Judge
     nodes: list[Node] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     materialised: set[str] = field(default_factory=set)
+    known: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def visit(self, operator: Operator) -> None:
         """Emit the nodes of one operator."""
         if operator.index in self.done:
             return
         self._materialise_views(operator)
-        verdict = judge(operator, self.graph, self.platform)
+        verdict = self.judge(operator)
         if operator.type in MAC_OPERATORS and verdict.reason is None:
             self._visit_mac(operator)
             return
-        as_constant = is_channel_constant(operator, self.graph)
-        if as_constant:
-            scaled = judge(operator, self.graph, self.platform, as_type="BatchNormalization")
-            if scaled.reason is None:
-                self._emit(operator, "BatchNormalization")
-                return
+        as_constant = self._once(is_channel_constant, operator)
+        if as_constant and self.judge(operator, "BatchNormalization").reason is None:
+            self._emit(operator, "BatchNormalization", self._once(auxiliary_steps, operator, ()))
+            return
         if verdict.reason is not None:
             self._emit_cpu(operator, verdict.reason)
             return
         if operator.type in self.platform.layout_operators:
-            self._emit(operator, operator.type, layout_moves=1)
+            self._emit(operator, operator.type, (), layout_moves=1)
             return
         if self._visit_gate(operator):
             return
-        self._emit(operator, operator.type, auxiliary_steps(operator, self.graph, verdict.steps))
+        self._emit(operator, operator.type, self._once(auxiliary_steps, operator, verdict.steps))
 
     def finish(self) -> Program:
         """The program."""
@@ -176,16 +180,24 @@ class _Lowering:
             warnings=tuple(graph.warnings),
         )
 
+    def _once(self, function: Callable[..., _Result], operator: Operator, *arguments: object) -> _Result:
+        """``function(operator, graph, ...)`` of shapes, attributes and constness, worked out once per signature."""
+        key = function, self.graph.signature(operator), *arguments
+        if key not in self.known:
+            self.known[key] = function(operator, self.graph, *arguments)
+        result: _Result = self.known[key]
+        return result
+
     def _source(self, name: str) -> str:
-        return name if name in self.materialised else self.flow.source(name)
+        return name if name in self.materialised else self.flow.root.get(name, name)
 
     def _tensor(self, name: str) -> Tensor:
         value = self.graph.values[name]
         return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
-        names = (n for n in (*operator.inputs, *operator.captured) if n and not self.graph.is_constant(n))
-        return tuple(dict.fromkeys(self._source(name) for name in names))
+        names = [n for n in (*operator.inputs, *operator.captured) if not self.graph.is_constant(n)]
+        return tuple(dict.fromkeys([self._source(name) for name in names]))
 
     def _unique(self, name: str, operator: Operator) -> str:
         if name in self.names:
@@ -195,11 +207,7 @@ class _Lowering:
         self.names.add(name)
         return name
 
-    def _emit(
-        self, operator: Operator, kind: str, steps: tuple[AuxiliaryStep, ...] | None = None, layout_moves: int = 0
-    ) -> None:
-        if steps is None:
-            steps = () if layout_moves else auxiliary_steps(operator, self.graph, ())
+    def _emit(self, operator: Operator, kind: str, steps: tuple[AuxiliaryStep, ...], layout_moves: int = 0) -> None:
         self.nodes.append(
             Node(
                 name=self._unique(operator.name, operator),
@@ -210,7 +218,7 @@ class _Lowering:
                 outputs=tuple(name for name in operator.outputs if name),
                 auxiliary=steps,
                 layout_moves=layout_moves,
-                constant_elements=constant_elements(operator, self.graph),
+                constant_elements=self._once(constant_elements, operator),
             )
         )
 
@@ -224,16 +232,16 @@ class _Lowering:
                 inputs=self._feature_maps(operator),
                 outputs=tuple(name for name in operator.outputs if name),
                 reason=reason,
-                cpu_work=cpu_work(operator, self.graph),
+                cpu_work=self._once(cpu_work, operator),
             )
         )
 
     def _visit_mac(self, operator: Operator) -> None:
-        work = mac_work(operator, self.graph)
+        work = self._once(mac_work, operator)
         if isinstance(work, str):
             self._emit_cpu(operator, work)
             return
-        fusion = fuse(operator, self.graph, self.flow, self.platform)
+        fusion = fuse(operator, self.graph, self.flow, self.platform, self.judge)
         fused = len(fusion.members) > 1
         name = "npu_fusion_node_" + "_".join(part.name for part in fusion.shown) if fused else operator.name
         node = Node(
@@ -260,7 +268,7 @@ class _Lowering:
         if operator.type not in ("Sigmoid", "HardSigmoid"):
             return False
         gated = gate(operator.inputs[0], self.graph, self.flow)
-        if gated is None or gated[0] is not operator or judge(gated[1], self.graph, self.platform).reason is not None:
+        if gated is None or gated[0] is not operator or self.judge(gated[1]).reason is not None:
             return False
         elements = self._tensor(operator.outputs[0]).elements
         kind = "Swish" if operator.type == "Sigmoid" else "HardSwish"
@@ -279,7 +287,7 @@ class _Lowering:
 
     def _materialise_views(self, operator: Operator) -> None:
         for name in operator.inputs:
-            if name:
+            if name in self.flow.reshaped_by:
                 self._materialise(name, fully_connected=operator.type in _FULLY_CONNECTED)
 
     def _materialise(self, name: str, *, fully_connected: bool) -> None:
@@ -295,9 +303,9 @@ class _Lowering:
         before, after = self.graph.shape(self.flow.source(name)) or (), self.graph.shape(name) or ()
         if [extent for extent in before if extent != 1] == [extent for extent in after if extent != 1]:
             return
-        verdicts = [judge(reshape, self.graph, self.platform)]
+        verdicts = [self.judge(reshape)]
         if reshape.type != "Reshape":
-            verdicts.append(judge(reshape, self.graph, self.platform, as_type="Reshape"))
+            verdicts.append(self.judge(reshape, "Reshape"))
         if any(verdict.reason is None for verdict in verdicts):
             return
         source = self.flow.source(name)
@@ -311,6 +319,6 @@ class _Lowering:
                 inputs=(source,),
                 outputs=(name,),
                 reason=verdicts[0].reason,
-                cpu_work=cpu_work(reshape, self.graph),
+                cpu_work=self._once(cpu_work, reshape),
             )
         )
