@@ -214,7 +214,7 @@ def element_count(shape: tuple[int, ...]) -> int:
 
 def _attribute_value(attribute: onnx.AttributeProto, kind: int) -> Any:
     if kind == _INTS:
-        return tuple(attribute.ints)
+        return tuple(attribute.ints[:])  # a slice is copied at once, and iteration asks for each item
     if kind == _INT:
         return attribute.i
     if kind == _FLOAT:
@@ -224,7 +224,7 @@ def _attribute_value(attribute: onnx.AttributeProto, kind: int) -> Any:
     if kind == _TENSOR:
         return attribute.t
     if kind == _FLOATS:
-        return tuple(attribute.floats)
+        return tuple(attribute.floats[:])
     if kind == _STRINGS:
         return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
     return None
@@ -351,8 +351,8 @@ def _read_operators(nodes: Iterable[onnx.NodeProto]) -> list[Operator]:
                 node_name(node, position),
                 op_type,
                 domain,
-                list(node.input),
-                list(node.output),
+                node.input[:],
+                node.output[:],
                 captured,
                 attributes,
                 kinds.setdefault(identity, len(kinds)),
