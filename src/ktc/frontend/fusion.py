@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ktc.frontend.views import Flow
     from ktc.hardware.platform import Platform
 
-__all__ = ["Fusion", "fuse", "gate"]
+__all__ = ["GATES", "Fusion", "fuse", "gate"]
 
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"})
-_GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
+#: ``x * gate(x)`` by its gate.
+GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def gate(name: str, graph: Graph, flow: Flow) -> tuple[Operator, Operator] | Non
     if len(readers) != 2:
         return None
     inner, outer = readers
-    if inner.type not in _GATES or inner.domain or outer.type != "Mul" or outer.domain:
+    if inner.type not in GATES or inner.domain or outer.type != "Mul" or outer.domain:
         return None
     expected = {flow.source(name), flow.source(inner.outputs[0])}
     sources = {flow.source(n) for n in outer.inputs}
@@ -114,7 +115,7 @@ def _absorb_activation(fusion: Fusion, graph: Graph, flow: Flow, platform: Platf
     gated = gate(fusion.output, graph, flow)
     if gated is not None:
         if all(judge(part).reason is None for part in gated):
-            _append_activation(fusion, gated, _GATES[gated[0].type], graph, platform)
+            _append_activation(fusion, gated, GATES[gated[0].type], graph, platform)
         return
     follower = _only_reader(fusion.output, flow)
     if follower is None or follower.type not in _ACTIVATIONS:

@@ -232,13 +232,14 @@ def _attribute_value(attribute: onnx.AttributeProto, kind: int) -> Any:
 
 def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
     """Content of a small tensor that is in the file; None if it is large, external, stripped or malformed."""
-    count = element_count(tuple(tensor.dims))
+    shape = tuple(tensor.dims)
+    count = element_count(shape)
     if not 0 <= count <= _MAX_KNOWN_ELEMENTS or tensor.data_location == _LOCATION_EXTERNAL:
         return None
     dtype, raw = _ARRAY_TYPES.get(tensor.data_type), tensor.raw_data
     try:
         if raw and dtype is not None and not tensor.HasField("segment"):
-            return np.frombuffer(raw, dtype).reshape(tensor.dims)  # to_array says the same in ten times the time
+            return np.frombuffer(raw, dtype).reshape(shape)  # to_array says the same in ten times the time
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError):
         return None  # stripped or malformed data: the dims still count

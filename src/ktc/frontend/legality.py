@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ktc.frontend.conditions import CONDITIONS, OperatorView, explain
@@ -31,10 +31,13 @@ class Verdict:
         None if it runs; otherwise the sentence why not.
     steps : tuple of str
         Operators it is decomposed into; empty if it runs as it is.
+    general : bool
+        It holds for all operators of the graph with the same signature, and not of this one alone.
     """
 
     reason: str | None = None
     steps: tuple[str, ...] = ()
+    general: bool = True
 
 
 class Judge:
@@ -75,8 +78,9 @@ class Judge:
         unknown = [n for n in (*operator.inputs, *operator.outputs) if n and self._graph.shape(n) is None]
         view = OperatorView(operator, self._graph, self._platform.title)
         verdict = _verdict(view, kind, unknown, self._platform)
-        if not unknown and not view.content_read:  # else it holds for this operator alone
-            self._verdicts[key] = verdict
+        if unknown or view.content_read:
+            return replace(verdict, general=False)
+        self._verdicts[key] = verdict
         return verdict
 
 

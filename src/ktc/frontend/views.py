@@ -155,7 +155,9 @@ def _neutral_operand(operator: Operator, graph: Graph) -> str | None:
         if graph.is_constant(constant) and not graph.is_constant(data):
             shape, content = graph.shape(data), graph.content(constant)
             same = shape is not None and shape == graph.shape(operator.outputs[0])
-            if same and content is not None and np.all(content == neutral):
+            # the first item rules out almost all, without a comparison of arrays
+            first = content.item(0) if content is not None and content.size else neutral
+            if same and content is not None and first == neutral and np.all(content == neutral):
                 return data
         if operator.type in ("Sub", "Div"):
             break
