@@ -247,7 +247,7 @@ def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
 
 
 def _constant(name: str, tensor: onnx.TensorProto) -> Value:
-    shape = tuple(tensor.dims)
+    shape = tuple(tensor.dims[:])
     if (shape and min(shape) < 0) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
         raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
     return Value(name, shape, tensor.data_type, constant=True, tensor=tensor)
