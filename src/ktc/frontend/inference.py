@@ -11,7 +11,7 @@ from onnx import checker, defs, helper, numpy_helper, shape_inference
 
 from ktc.frontend.constants import constant_content
 from ktc.frontend.graph import MAX_ELEMENTS, element_count
-from ktc.frontend.shapes import output_shape
+from ktc.frontend.shapes import output_shape, output_shape_by_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +95,7 @@ class _Inference:
         self._graph = graph
         self._opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
         self._shapes: dict[tuple[object, ...], tuple[int, ...] | None] = {}
-        self._by_onnx: dict[tuple[object, ...], list[_TypeAndShape]] = {}
+        self._operands: dict[tuple[object, ...], list[_TypeAndShape]] = {}
 
     def visit(self, operator: Operator) -> None:
         """Set element type and shape of each output that can be told."""
@@ -110,21 +110,31 @@ class _Inference:
             output = values[operator.outputs[0]]
             output.shape, output.elem_type = shape, values[operator.inputs[0]].elem_type or output.elem_type
             return
-        for name, (elem_type, given) in self._with_onnx(operator):
+        for name, (elem_type, given) in self._by_operands(operator):
             value = values[name]
             value.elem_type = elem_type or value.elem_type
             value.shape = given if given is not None else value.shape
 
-    def _with_onnx(self, operator: Operator) -> Iterable[tuple[str, _TypeAndShape]]:
-        """Element type and shape of outputs, by ONNX's own inference."""
+    def _by_operands(self, operator: Operator) -> Iterable[tuple[str, _TypeAndShape]]:
+        """Element type and shape of outputs that depend on contents, or that only ONNX's own inference tells."""
         key = _operands_key(operator, self._graph)
-        known = self._by_onnx.get(key)
+        known = self._operands.get(key)
         if known is not None:
             return zip(operator.outputs, known, strict=True)
-        inferred = _infer_with_onnx(operator, self._graph, self._opsets)
+        inferred = _infer_by_content(operator, self._graph) or _infer_with_onnx(operator, self._graph, self._opsets)
         if inferred and inferred.keys() == set(operator.outputs):  # else it may have warned, as each operator has to
-            self._by_onnx[key] = [inferred[name] for name in operator.outputs]
+            self._operands[key] = [inferred[name] for name in operator.outputs]
         return inferred.items()
+
+
+def _infer_by_content(operator: Operator, graph: Graph) -> dict[str, _TypeAndShape]:
+    if not operator.inputs or not operator.inputs[0]:
+        return {}
+    data = graph.values[operator.inputs[0]]
+    given = [_passed_content(graph.values[name]) if name else None for name in operator.inputs[1:]]
+    contents = [None if x is None or x.ndim != 1 or x.dtype.kind != "i" else x.tolist() for x in given]
+    shape = output_shape_by_content(operator, data.shape, contents)
+    return {} if shape is None else {operator.outputs[0]: (data.elem_type, shape)}
 
 
 def _passed_content(value: Value) -> np.ndarray[Any, Any] | None:
