@@ -8,27 +8,29 @@ from hypothesis import strategies as st
 from onnx import helper, shape_inference
 
 from ktc.frontend.graph import read_graph
-from ktc.frontend.shapes import output_shape
+from ktc.frontend.shapes import output_shape, output_shape_by_content
 
 FLOAT = onnx.TensorProto.FLOAT
 EXTENT = st.integers(1, 9)
 
 
-def both(op, shapes, attributes):
-    """The shape by our rule, and by ONNX; None where there is none."""
+def both(op, shapes, attributes, contents=()):
+    """The shape by our rule, and by ONNX; None where there is none.  Contents are those of further, constant inputs."""
     names = [f"i{position}" for position in range(len(shapes))]
-    node = helper.make_node(op, names, ["y"], **attributes)
+    constants = [helper.make_tensor(f"c{i}", onnx.TensorProto.INT64, [len(x)], x) for i, x in enumerate(contents)]
+    node = helper.make_node(op, [*names, *(tensor.name for tensor in constants)], ["y"], **attributes)
     inputs = [helper.make_tensor_value_info(*pair) for pair in zip(names, [FLOAT] * len(names), shapes, strict=True)]
-    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", FLOAT, None)])
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", FLOAT, None)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     (operator,) = read_graph(model).operators
+    direct = output_shape_by_content(operator, shapes[0], contents) if contents else output_shape(operator, shapes)
     try:
         inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError:
-        return output_shape(operator, shapes), None
+        return direct, None
     result = inferred.graph.output[0].type.tensor_type
     dims = tuple(dim.dim_value for dim in result.shape.dim) if result.HasField("shape") else None
-    return output_shape(operator, shapes), dims
+    return direct, dims
 
 
 @st.composite
@@ -45,7 +47,10 @@ def windows(draw, rank):
 @st.composite
 def operators(draw):
     op = draw(
-        st.sampled_from(["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Transpose", "Gemm", "Add"])
+        st.sampled_from(
+            ["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Transpose", "Gemm", "Add", "MatMul"]
+        )
+        | st.just("Flatten")
     )
     rank = draw(st.integers(1, 4))
     shape = tuple(draw(st.lists(EXTENT, min_size=rank, max_size=rank)))
@@ -79,6 +84,12 @@ def operators(draw):
     if op == "Gemm":
         a, b = (draw(st.sampled_from([(2, 3), (3, 2), (3, 3), (4, 3), (3, 4)])) for _ in "ab")
         return op, [a, b], {"transA": draw(st.integers(0, 1)), "transB": draw(st.integers(0, 1))}
+    if op == "Flatten":
+        return op, [shape], {"axis": draw(st.integers(-rank, rank))}
+    if op == "MatMul":
+        batches = st.lists(st.integers(1, 2), max_size=3)
+        a, b = ((*draw(batches), draw(EXTENT), draw(st.integers(1, 2))) for _ in "ab")
+        return op, [a, (*b[:-2], b[-1], b[-2])], {}
     other = tuple(extent if draw(st.booleans()) else 1 for extent in shape[draw(st.integers(0, rank)) :])
     return op, [shape, other] if draw(st.booleans()) else [other, shape], {}
 
@@ -90,8 +101,38 @@ def test_a_direct_shape_is_that_of_onnx(case):
     assert ours is None or ours == onnx_shape
 
 
+@st.composite
+def operators_with_contents(draw):
+    shape = tuple(draw(st.lists(EXTENT, min_size=1, max_size=4)))
+    bound = st.integers(-12, 12)
+    if draw(st.booleans()):
+        target = [*draw(st.permutations(shape)), *draw(st.lists(st.just(1), max_size=2))]
+        for position in range(len(target)):
+            if draw(st.integers(0, 3)) == 0:
+                target[position] = draw(st.sampled_from([-1, -1, 0, 2]))
+        return "Reshape", [shape], {"allowzero": 1} if draw(st.integers(0, 9)) == 0 else {}, [target]
+    axes = draw(st.lists(st.integers(-len(shape), len(shape) - 1), min_size=1, max_size=3))
+    lists = [draw(st.lists(bound, min_size=len(axes), max_size=len(axes))) for _ in "ab"]
+    steps = draw(st.lists(st.sampled_from([1, 1, 2, 3, -1]), min_size=len(axes), max_size=len(axes)))
+    return "Slice", [shape], {}, [*lists, axes, *([steps] if draw(st.booleans()) else [])]
+
+
+@settings(deadline=None, max_examples=400)
+@given(operators_with_contents())
+def test_a_direct_shape_from_contents_is_that_of_onnx(case):
+    ours, onnx_shape = both(*case)
+    assert ours is None or ours == onnx_shape
+
+
+def test_the_ordinary_forms_with_contents_are_direct():
+    assert both("Reshape", [(2, 3, 4)], {}, [[0, -1]]) == ((2, 12),) * 2
+    assert both("Slice", [(1, 9, 8)], {}, [[-3, 1], [2**63 - 1, -1], [1, 2], [1, 2]]) == ((1, 3, 3),) * 2
+
+
 def test_the_ordinary_forms_are_direct():
     assert both("Conv", [(1, 3, 9, 9), (4, 3, 3, 3)], {"pads": [1] * 4, "strides": [2, 2]}) == ((1, 4, 5, 5),) * 2
     assert both("Concat", [(1, 3), (1, 4)], {"axis": 1}) == ((1, 7),) * 2
     assert both("Gemm", [(2, 3), (4, 3)], {"transB": 1}) == ((2, 4),) * 2
     assert both("Add", [(2, 1, 3), (4, 1)], {}) == ((2, 4, 3),) * 2
+    assert both("MatMul", [(3, 1, 2, 5), (4, 5, 6)], {}) == ((3, 4, 2, 6),) * 2
+    assert both("Flatten", [(2, 3, 4)], {}) == ((2, 12),) * 2

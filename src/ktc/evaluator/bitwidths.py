@@ -44,32 +44,36 @@ def assign_bitwidths(program: Program, platform: Platform, settings: EvaluationS
     """
     cpu = _FIXED_BITS[settings.cpu_node_bitwidth_mode]
     tensors = dict.fromkeys(program.inputs, _FIXED_BITS[settings.model_in_bitwidth_mode])
-    datapath = [_node_bits(node, platform, settings.datapath_bitwidth_mode) for node in program.nodes]
+    datapath = _node_widths(program, platform, settings.datapath_bitwidth_mode)
     for node, bits in zip(program.nodes, datapath, strict=True):
         if node.type == "CPU":
             tensors.update((name, cpu) for name in node.inputs if name not in program.inputs)
-        tensors.update(dict.fromkeys(node.outputs, cpu if node.type == "CPU" else bits))
+        for name in node.outputs:
+            tensors[name] = cpu if node.type == "CPU" else bits
     sources = dict(program.sources)
     out = _FIXED_BITS[settings.model_out_bitwidth_mode]
     tensors.update(
         (name, out) for o in program.outputs for name in (o, sources.get(o, o)) if name not in program.inputs
     )
-    computing = tuple(
-        max([bits, *(tensors[name] for name in node.inputs)])
-        for node, bits in zip(program.nodes, datapath, strict=True)
-    )
-    weights = tuple(_node_bits(node, platform, settings.weight_bitwidth_mode) for node in program.nodes)
+    operands = [[tensors[name] for name in node.inputs] for node in program.nodes]
+    computing = tuple([max([bits, *read]) for read, bits in zip(operands, datapath, strict=True)])
+    weights = _node_widths(program, platform, settings.weight_bitwidth_mode)
     return BitWidths(tensors, computing, weights)
 
 
+def _node_widths(program: Program, platform: Platform, mode: str) -> tuple[int, ...]:
+    """Width that a mode gives to each node."""
+    if mode in _FIXED_BITS:
+        return (_FIXED_BITS[mode],) * len(program.nodes)
+    return tuple(_node_bits(node, platform, mode) for node in program.nodes)
+
+
 def _node_bits(node: Node, platform: Platform, mode: str) -> int:
-    """Width that a mode gives to one node.
+    """Width that a mix gives to one node.
 
     "mix light" puts Conv with few channels and BatchNormalization in 16 bit; "mix balance" everything but
     wide products (documentation: "small-channel Conv and BN in 16 bit", "leans to int16").
     """
-    if mode in _FIXED_BITS:
-        return _FIXED_BITS[mode]
     mac = node.mac
     channels = (mac.in_channels, mac.out_channels) if mac else None
     if mac and mac.kind == "depthwise":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
-from ktc.evaluator.evaluation import Bound
 from ktc.evaluator.macs import mac_cycles
 
 if TYPE_CHECKING:
+    from ktc.evaluator.evaluation import Bound
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.evaluator.tiling import TiledNode
     from ktc.frontend.program import Node
@@ -26,8 +26,11 @@ class Bandwidths:
     write: float
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTime:
+#: What bounds a node, in the order of the parts that `NodeTime.bound` compares.
+_BOUNDS: tuple[Bound, ...] = ("compute", "weights", "read", "write", "auxiliary", "layout", "overhead")
+
+
+class NodeTime(NamedTuple):  # one per node: made several times as fast as a frozen dataclass
     """Time of one NPU node and its parts; all in ms but ``cycles``."""
 
     cycles: float
@@ -44,17 +47,16 @@ class NodeTime:
     @property
     def bound(self) -> Bound:
         """The largest part."""
-        parts: dict[str, float] = {
-            "compute": self.compute,
-            "weights": self.weights,
-            "read": self.read,
-            "write": self.write,
-            "auxiliary": self.auxiliary + self.pooling,
-            "layout": self.layout,
-            "overhead": self.overhead,
-        }
-        largest = max(parts, key=lambda name: parts[name])
-        return next(bound for bound in get_args(Bound) if bound == largest)
+        parts = (
+            self.compute,
+            self.weights,
+            self.read,
+            self.write,
+            self.auxiliary + self.pooling,
+            self.layout,
+            self.overhead,
+        )
+        return _BOUNDS[parts.index(max(parts))]
 
 
 def overlapped(platform: Platform, compute: float, weights: float, maps: float) -> float:
@@ -91,20 +93,19 @@ def node_time(
     """
     cycles = tiled.repeats * mac_cycles(node.mac, platform, computing_bits, weight_bits) if node.mac else 0.0
     compute = cycles / platform.frequency_mhz / 1e3
-    weights, read, write = (
-        size / rate / 1e6
-        for size, rate in (
-            (tiled.weight_bytes, rates.weight),
-            (tiled.read_bytes, rates.read),
-            (tiled.write_bytes, rates.write),
-        )
-    )
-    passes = {False: 0.0, True: 0.0}
+    weights = tiled.weight_bytes / rates.weight / 1e6
+    read = tiled.read_bytes / rates.read / 1e6
+    write = tiled.write_bytes / rates.write / 1e6
+    auxiliary = pooling = 0.0
     for step in node.auxiliary:
         size = step.elements * computing_bits / 8
-        passes[step.pooling] += tiled.repeats * size / platform.auxiliary_bandwidth / 1e6
+        time = tiled.repeats * size / platform.auxiliary_bandwidth / 1e6
+        if step.pooling:
+            pooling += time
+        else:
+            auxiliary += time
     layout = platform.layout_passes * tiled.layout_bytes / platform.auxiliary_bandwidth / 1e6
     overhead = platform.node_overhead_us / 1e3
     moved = overlapped(platform, compute, weights, read + write)
-    total = moved + passes[False] + passes[True] + layout + overhead
-    return NodeTime(cycles, compute, weights, read, write, passes[False], passes[True], layout, overhead, total)
+    total = moved + auxiliary + pooling + layout + overhead
+    return NodeTime(cycles, compute, weights, read, write, auxiliary, pooling, layout, overhead, total)

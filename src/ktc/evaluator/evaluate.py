@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ktc.errors import ConfigError
 from ktc.evaluator.calibration import node_outside_calibration, settings_outside_calibration
@@ -16,10 +16,13 @@ from ktc.evaluator.validation import check_settings
 from ktc.hardware.user_config import user_figures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ktc.evaluator.cost import Bandwidths
+    from ktc.evaluator.evaluation import Bound
     from ktc.evaluator.settings import EvaluationSettings
-    from ktc.evaluator.tiling import TiledProgram
-    from ktc.frontend.program import Program
+    from ktc.evaluator.tiling import TiledNode, TiledProgram
+    from ktc.frontend.program import Node, Program
     from ktc.hardware.platform import Platform
 
 __all__ = ["evaluate"]
@@ -84,21 +87,85 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
     )
 
 
+class _Cost(NamedTuple):
+    """What follows from a node's work, traffic and widths alone; times in ms."""
+
+    macs: int
+    mac_cycles: float
+    mac_ms: float
+    read_ms: float
+    write_ms: float
+    weight_ms: float
+    cfunc_ms: float
+    pfunc_ms: float
+    runtime_ms: float
+    sync_ms: float
+    bound: Bound
+    auxiliary_ms: float
+    layout_ms: float
+    overhead_ms: float
+    outside_calibration: tuple[str, ...]
+
+
+def _cpu_cost(node: Node) -> _Cost:
+    macs = node.mac.macs if node.mac else 0
+    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, ())
+
+
+def _npu_cost(
+    node: Node, traffic: TiledNode, platform: Platform, rates: Bandwidths, bits: int, weight_bits: int, widest: int
+) -> _Cost:
+    time = node_time(node, traffic, platform, rates, bits, weight_bits)
+    layout_only = node.mac is None and all(step.pooling for step in node.auxiliary)
+    cfunc = time.compute + time.auxiliary + (0.0 if layout_only else time.overhead)
+    pfunc = time.pooling + time.layout + (time.overhead if layout_only else 0.0)
+    used_bits = weight_bits if traffic.weight_bytes else None
+    return _Cost(
+        macs=node.mac.macs if node.mac else 0,
+        mac_cycles=time.cycles,
+        mac_ms=time.compute,
+        read_ms=time.read,
+        write_ms=time.write,
+        weight_ms=time.weights,
+        cfunc_ms=cfunc,
+        pfunc_ms=pfunc,
+        runtime_ms=cfunc + pfunc + time.read + time.write,
+        sync_ms=time.total,
+        bound=time.bound,
+        auxiliary_ms=time.auxiliary + time.pooling,
+        layout_ms=time.layout,
+        overhead_ms=time.overhead,
+        outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
+    )
+
+
 def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[NodeEvaluation, ...]:
     result, command = [], 0
     shapes = {tensor.name: tensor.shape or () for tensor in tiled.program.tensors}
+    formats = {name: layout.name for name, layout in tiled.layouts.items()}
     widths = tiled.widths.tensors
-    for index, node in enumerate(tiled.program.nodes):
-        traffic, bits = tiled.nodes[index], tiled.widths.computing[index]
-        weight_bits = tiled.widths.weights[index]
+    known: dict[tuple[object, ...], _Cost] = {}
+    for node, traffic, bits, weight_bits, live, outside in zip(
+        tiled.program.nodes,
+        tiled.nodes,
+        tiled.widths.computing,
+        tiled.widths.weights,
+        tiled.live,
+        tiled.outside,
+        strict=True,
+    ):
+        read = [widths[name] for name in node.inputs]
+        written = [widths[name] for name in node.outputs]
         on_cpu = node.type == "CPU"
-        used_bits = weight_bits if traffic.weight_bytes else None
-        widest = max([bits, *(widths[name] for name in node.outputs)])
-        time = None if on_cpu else node_time(node, traffic, platform, rates, bits, weight_bits)
-        layout_only = node.mac is None and not any(not step.pooling for step in node.auxiliary)
-        cfunc = time.compute + time.auxiliary + (0.0 if layout_only else time.overhead) if time else 0.0
-        pfunc = time.pooling + time.layout + (time.overhead if layout_only else 0.0) if time else 0.0
-        read, write = (time.read, time.write) if time else (0.0, 0.0)
+        if on_cpu:
+            cost = _cpu_cost(node)
+        else:
+            widest = max([bits, *written])
+            # Lowering shares the work of operators that repeat: its identity is compared faster than its content.
+            key = node.backend, id(node.mac), id(node.auxiliary), traffic, bits, weight_bits, widest
+            if key not in known:
+                known[key] = _npu_cost(node, traffic, platform, rates, bits, weight_bits, widest)
+            cost = known[key]
         result.append(
             NodeEvaluation(
                 name=node.name,
@@ -106,45 +173,47 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 type=node.type,
                 backend=node.backend,
                 command_index=None if on_cpu else command,
-                input_bits=max((widths[name] for name in node.inputs), default=bits),
-                output_bits=max((widths[name] for name in node.outputs), default=bits),
-                weight_bits=used_bits,
-                macs=node.mac.macs if node.mac else 0,
-                mac_cycles=time.cycles if time else 0.0,
-                mac_ms=time.compute if time else 0.0,
+                input_bits=max(read, default=bits),
+                output_bits=max(written, default=bits),
+                weight_bits=weight_bits if traffic.weight_bytes else None,
+                macs=cost.macs,
+                mac_cycles=cost.mac_cycles,
+                mac_ms=cost.mac_ms,
                 read_bytes=traffic.read_bytes,
-                read_ms=read,
+                read_ms=cost.read_ms,
                 write_bytes=traffic.write_bytes,
-                write_ms=write,
+                write_ms=cost.write_ms,
                 weight_bytes=traffic.weight_bytes,
-                weight_ms=time.weights if time else 0.0,
-                cfunc_ms=cfunc,
-                pfunc_ms=pfunc,
-                runtime_ms=cfunc + pfunc + read + write,
-                sync_ms=time.total if time else 0.0,
-                bound=time.bound if time else "cpu",
-                input_format=_formats(tiled, node.inputs),
-                output_format=_formats(tiled, node.outputs),
+                weight_ms=cost.weight_ms,
+                cfunc_ms=cost.cfunc_ms,
+                pfunc_ms=cost.pfunc_ms,
+                runtime_ms=cost.runtime_ms,
+                sync_ms=cost.sync_ms,
+                bound=cost.bound,
+                input_format=_formats(formats, node.inputs),
+                output_format=_formats(formats, node.outputs),
                 output_shape=shapes[node.outputs[0]] if node.outputs else (),
                 reason=node.reason,
-                auxiliary_ms=time.auxiliary + time.pooling if time else 0.0,
-                layout_ms=time.layout if time else 0.0,
-                overhead_ms=time.overhead if time else 0.0,
-                live_bytes=tiled.live[index],
-                spilled_bytes=tiled.outside[index],
+                auxiliary_ms=cost.auxiliary_ms,
+                layout_ms=cost.layout_ms,
+                overhead_ms=cost.overhead_ms,
+                live_bytes=live,
+                spilled_bytes=outside,
                 cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
-                outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
+                outside_calibration=cost.outside_calibration,
             )
         )
         command += not on_cpu
     return tuple(result)
 
 
-def _formats(tiled: TiledProgram, names: tuple[str, ...]) -> str:
+def _formats(formats: Mapping[str, str], names: tuple[str, ...]) -> str:
     r"""One name if all layouts agree, else ``"FMT:names \\ FMT:names"`` (facts 3.3)."""
+    if len(names) == 1:
+        return formats[names[0]]
     by_format: dict[str, list[str]] = {}
     for name in names:
-        by_format.setdefault(tiled.layouts[name].name, []).append(name)
+        by_format.setdefault(formats[name], []).append(name)
     if len(by_format) <= 1:
         return next(iter(by_format), "")
     return " \\ ".join(f"{layout}:{','.join(members)}" for layout, members in by_format.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ktc.evaluator.bitwidths import BitWidths, assign_bitwidths
 from ktc.evaluator.layouts import border_format, inner_format, input_layout, stored_bytes
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TiledNode", "TiledProgram", "tile"]
 
 
-@dataclass(frozen=True, slots=True)
-class TiledNode:
+class TiledNode(NamedTuple):  # one per node: made several times as fast as a frozen dataclass
     """Traffic and repetition of one node.
 
     Attributes
@@ -93,6 +92,7 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
     live = _sums(sizes, lives, len(program.nodes))
     spilled = _spilled(platform, lives, live, border)
     outside = {name: size - int(size * (1.0 - spilled[name])) for name, size in sizes.items() if name in lives}
+    moved = {name: round(size * spilled[name]) for name, size in sizes.items() if name in spilled}
     nodes = []
     for node, weight_bits in zip(program.nodes, widths.weights, strict=True):
         if node.type == "CPU":
@@ -100,10 +100,10 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
             continue
         nodes.append(
             TiledNode(
-                read_bytes=sum(round(sizes[name] * spilled[name]) for name in node.inputs),
-                write_bytes=sum(round(sizes[name] * spilled[name]) for name in node.outputs),
+                read_bytes=sum([moved[name] for name in node.inputs]),
+                write_bytes=sum([moved[name] for name in node.outputs]),
                 weight_bytes=weight_bytes(node, weight_bits),
-                layout_bytes=node.layout_moves * sum(sizes[name] for name in node.outputs),
+                layout_bytes=node.layout_moves * sum([sizes[name] for name in node.outputs]),
             )
         )
     held_outside = _sums(outside, lives, len(program.nodes))
@@ -131,17 +131,21 @@ def _border(program: Program) -> set[str]:
 def _layouts(
     program: Program, platform: Platform, settings: EvaluationSettings, widths: BitWidths, border: set[str]
 ) -> dict[str, InputFormat]:
-    layouts = {}
+    layouts: dict[str, InputFormat] = {}
+    inner: dict[int, InputFormat] = {}
     for tensor in program.tensors:
-        bits = widths.tensors.get(tensor.name)
+        name = tensor.name
+        bits = widths.tensors.get(name)
         if bits is None:
             continue
-        if tensor.name in program.inputs:
-            layouts[tensor.name] = input_layout(tensor, platform, bits, settings.input_fmt)
-        elif tensor.name in border:
-            layouts[tensor.name] = border_format(platform, bits)
+        if name not in border:
+            if bits not in inner:
+                inner[bits] = inner_format(platform, bits)
+            layouts[name] = inner[bits]
+        elif name in program.inputs:
+            layouts[name] = input_layout(tensor, platform, bits, settings.input_fmt)
         else:
-            layouts[tensor.name] = inner_format(platform, bits)
+            layouts[name] = border_format(platform, bits)
     return layouts
 
 
@@ -180,7 +184,7 @@ class _RangeMinimum:
         span = 1
         while 2 * span <= len(values):
             below = self._levels[-1]
-            self._levels.append([min(below[i], below[i + span]) for i in range(len(values) - 2 * span + 1)])
+            self._levels.append([min(pair) for pair in zip(below, below[span:], strict=False)])
             span *= 2
 
     def __call__(self, begin: int, end: int) -> float:

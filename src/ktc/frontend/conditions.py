@@ -37,13 +37,25 @@ def _times(extents: Sequence[int]) -> str:
     return "x".join(str(extent) for extent in extents)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OperatorView:
-    """An operator with the derived quantities that conditions talk about."""
+    """An operator with the derived quantities that conditions talk about.
+
+    Attributes
+    ----------
+    operator, graph : Operator, Graph
+        The operator and where it stands.
+    title : str
+        What sentences call the platform.
+    content_read : bool
+        Someone asked for the content of an input: what follows is true of this operator alone, and not of all of its
+        signature.
+    """
 
     operator: Operator
     graph: Graph
     title: str
+    content_read: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -82,6 +94,7 @@ class OperatorView:
     def constant(self, position: int, attribute: str | None = None) -> np.ndarray[Any, Any] | None:
         """Content of an input, or of the attribute that older opsets have instead."""
         if len(self.operator.inputs) > position and self.operator.inputs[position]:
+            self.content_read = True
             return self.graph.content(self.operator.inputs[position])
         value = self.operator.attribute(attribute) if attribute else None
         return None if value is None else np.asarray(value)

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 from ktc.frontend.conditions import OperatorView
 from ktc.frontend.graph import element_count
-from ktc.frontend.legality import judge
 from ktc.frontend.program import AuxiliaryStep
 from ktc.frontend.work import is_channel_constant
 
 if TYPE_CHECKING:
     from ktc.frontend.graph import Graph, Operator
+    from ktc.frontend.legality import Judge
     from ktc.frontend.views import Flow
     from ktc.hardware.platform import Platform
 
-__all__ = ["Fusion", "fuse", "gate"]
+__all__ = ["GATES", "Fusion", "fuse", "gate"]
 
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"})
-_GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
+#: ``x * gate(x)`` by its gate.
+GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Fusion:
     constant_elements: int = 0
 
 
-def fuse(head: Operator, graph: Graph, flow: Flow, platform: Platform) -> Fusion:
+def fuse(head: Operator, graph: Graph, flow: Flow, platform: Platform, judge: Judge) -> Fusion:
     """Follow a convolution or product as far as one backend node reaches.
 
     1. BatchNormalization, or Add, Sub, Mul, Div by a constant per channel, any number.
@@ -57,13 +58,13 @@ def fuse(head: Operator, graph: Graph, flow: Flow, platform: Platform) -> Fusion
     Each step needs the previous output to have no other reader and not to be an output of the graph.
     """
     fusion = Fusion([head], [head], head.outputs[0])
-    while (follower := _only_reader(fusion.output, graph, flow)) is not None and _is_affine(follower, head, graph):
+    while (follower := _only_reader(fusion.output, flow)) is not None and _is_affine(follower, head, graph):
         fusion.members.append(follower)
         fusion.output = follower.outputs[0]
         fusion.constant_elements = 2 * _channels(head, graph)
-    _absorb_activation(fusion, graph, flow, platform)
-    pool = _only_reader(fusion.output, graph, flow)
-    if pool is not None and _is_small_pool(pool, graph) and judge(pool, graph, platform).reason is None:
+    _absorb_activation(fusion, graph, flow, platform, judge)
+    pool = _only_reader(fusion.output, flow)
+    if pool is not None and _is_small_pool(pool, graph) and judge(pool).reason is None:
         fusion.members.append(pool)
         fusion.shown.append(pool)
         fusion.output = pool.outputs[0]
@@ -74,34 +75,34 @@ def fuse(head: Operator, graph: Graph, flow: Flow, platform: Platform) -> Fusion
 
 def gate(name: str, graph: Graph, flow: Flow) -> tuple[Operator, Operator] | None:
     """The two operators of ``x * gate(x)`` if they are the only readers of feature map ``name``."""
-    readers = flow.consumers.get(flow.source(name), [])
-    if _is_output(name, graph, flow) or len(readers) != 2:
+    readers = _readers(name, flow)
+    if len(readers) != 2:
         return None
     inner, outer = readers
-    if inner.type not in _GATES or inner.domain or outer.type != "Mul" or outer.domain:
+    if inner.type not in GATES or inner.domain or outer.type != "Mul" or outer.domain:
         return None
     expected = {flow.source(name), flow.source(inner.outputs[0])}
     sources = {flow.source(n) for n in outer.inputs}
-    alone = flow.consumers.get(flow.source(inner.outputs[0]), []) == [outer]
-    same = graph.shape(inner.outputs[0]) == graph.shape(outer.outputs[0])
-    inside = alone and same and not _is_output(inner.outputs[0], graph, flow)
+    alone = _only_reader(inner.outputs[0], flow) is outer
+    inside = alone and graph.shape(inner.outputs[0]) == graph.shape(outer.outputs[0])
     return (inner, outer) if inside and sources == expected else None
 
 
-def _is_output(name: str, graph: Graph, flow: Flow) -> bool:
+def _readers(name: str, flow: Flow) -> list[Operator]:
+    """All that read a feature map; nobody, if it is an output of the graph, since more may read it outside."""
     source = flow.source(name)
-    return any(flow.source(output) == source for output in graph.outputs)
+    return [] if source in flow.outputs else flow.consumers.get(source, [])
 
 
-def _only_reader(name: str, graph: Graph, flow: Flow) -> Operator | None:
-    readers = flow.consumers.get(flow.source(name), [])
-    return readers[0] if len(readers) == 1 and not _is_output(name, graph, flow) else None
+def _only_reader(name: str, flow: Flow) -> Operator | None:
+    readers = _readers(name, flow)
+    return readers[0] if len(readers) == 1 else None
 
 
 def _is_affine(operator: Operator, head: Operator, graph: Graph) -> bool:
     if operator.type == "BatchNormalization" and not operator.domain:
         shape = graph.shape(operator.outputs[0])
-        return shape is not None and all(graph.is_constant(name) for name in operator.inputs[1:])
+        return shape is not None and graph.are_constant(operator.inputs[1:])
     return is_channel_constant(operator, graph, channel_last=head.type in ("Gemm", "MatMul"))
 
 
@@ -110,18 +111,18 @@ def _channels(head: Operator, graph: Graph) -> int:
     return shape[-1] if head.type in ("Gemm", "MatMul") else shape[min(1, len(shape) - 1)]
 
 
-def _absorb_activation(fusion: Fusion, graph: Graph, flow: Flow, platform: Platform) -> None:
+def _absorb_activation(fusion: Fusion, graph: Graph, flow: Flow, platform: Platform, judge: Judge) -> None:
     gated = gate(fusion.output, graph, flow)
     if gated is not None:
-        if all(judge(part, graph, platform).reason is None for part in gated):
-            _append_activation(fusion, gated, _GATES[gated[0].type], graph, platform)
+        if all(judge(part).reason is None for part in gated):
+            _append_activation(fusion, gated, GATES[gated[0].type], graph, platform)
         return
-    follower = _only_reader(fusion.output, graph, flow)
+    follower = _only_reader(fusion.output, flow)
     if follower is None or follower.type not in _ACTIVATIONS:
         return
-    if not all(graph.is_constant(name) for name in follower.inputs[1:]):
+    if not graph.are_constant(follower.inputs[1:]):
         return
-    if judge(follower, graph, platform).reason is None:
+    if judge(follower).reason is None:
         _append_activation(fusion, (follower,), follower.type, graph, platform)
 
 

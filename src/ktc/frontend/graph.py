@@ -7,15 +7,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from ktc.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["MAX_ELEMENTS", "Graph", "Operator", "Value", "element_count", "node_name", "read_graph", "tensor_content"]
 
@@ -23,6 +22,16 @@ _MAX_KNOWN_ELEMENTS = 4096
 _MAX_RANK = 32
 MAX_ELEMENTS = 2**62
 _LOCATION_EXTERNAL = onnx.TensorProto.EXTERNAL
+_INT, _INTS = onnx.AttributeProto.INT, onnx.AttributeProto.INTS
+_FLOAT, _FLOATS = onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS
+_STRING, _STRINGS = onnx.AttributeProto.STRING, onnx.AttributeProto.STRINGS
+_TENSOR = onnx.AttributeProto.TENSOR
+_PLAIN = frozenset({_INT, _INTS, _FLOAT, _FLOATS, _STRING, _STRINGS})
+#: Element types whose bytes in the file are those of an array.
+_ARRAY_TYPES: dict[int, np.dtype[Any]] = {
+    onnx.TensorProto.FLOAT: np.dtype("<f4"),
+    onnx.TensorProto.INT64: np.dtype("<i8"),
+}
 
 
 @dataclass(slots=True)
@@ -76,6 +85,10 @@ class Operator:
         Tensor names; ``""`` for an omitted one.
     captured : tuple of str
         Outer tensors that subgraphs of the node read.
+    attributes : dict of str to object
+        Values by name: ``str`` for texts, tuples for lists; None for what is neither a number, a text nor a tensor.
+    kind : int
+        The same for operators of the graph with the same type, domain and attributes.
     proto : onnx.NodeProto
         The node itself; not to be changed.
     """
@@ -87,14 +100,14 @@ class Operator:
     inputs: list[str]
     outputs: list[str]
     captured: tuple[str, ...]
+    attributes: dict[str, Any]
+    kind: int
     proto: onnx.NodeProto
-    _attributes: dict[str, Any] | None = field(default=None, repr=False)
+    signature: int | None = field(default=None, repr=False)
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """Value of an attribute, or ``default``; texts are ``str``."""
-        if self._attributes is None:
-            self._attributes = {a.name: _attribute_value(a) for a in self.proto.attribute}
-        return self._attributes.get(name, default)
+        """Value of an attribute, or ``default``."""
+        return self.attributes.get(name, default)
 
     def integers(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Value of an attribute that has to be a list of integers.
@@ -104,11 +117,11 @@ class Operator:
         ModelError
             It is something else.
         """
-        value = self.attribute(name)
+        value: Any = self.attributes.get(name)
         if value is None:
             return default
-        if isinstance(value, list) and all(isinstance(item, int) for item in value):
-            return tuple(value)
+        if isinstance(value, tuple) and (not value or isinstance(value[0], int)):  # all items have one type
+            return value
         raise ModelError(f"node {self.name!r}: attribute {name} of {self.type} is not a list of integers.")
 
     def integer(self, name: str, default: int) -> int:
@@ -119,7 +132,7 @@ class Operator:
         ModelError
             It is something else.
         """
-        value = self.attribute(name, default)
+        value = self.attributes.get(name, default)
         if isinstance(value, int):
             return value
         raise ModelError(f"node {self.name!r}: attribute {name} of {self.type} is not an integer.")
@@ -137,15 +150,38 @@ class Graph:
     opsets: dict[str, int]
     ir_version: int
     warnings: list[str]
-    declared: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
+    proto: onnx.GraphProto
+    _declared: dict[str, onnx.ValueInfoProto] | None = field(default=None, repr=False)
+    _signatures: dict[tuple[object, ...], int] = field(default_factory=dict, repr=False)
 
     def take_declared(self, name: str) -> None:
         """Give a value what the file declares of it, where nothing better is known."""
         value = self.values[name]
-        if (value.shape is None or not value.elem_type) and name in self.declared:
-            given = _declared(self.declared[name])
+        if value.shape is not None and value.elem_type:
+            return
+        if self._declared is None:  # few files need it
+            self._declared = {info.name: info for info in (*self.proto.output, *self.proto.value_info)}
+        if name in self._declared:
+            given = _declared(self._declared[name])
             value.shape = given.shape if value.shape is None else value.shape
             value.elem_type = value.elem_type or given.elem_type
+
+    def signature(self, operator: Operator) -> int:
+        """A number for an operator's type, attributes and operands: their shapes, and which of them are constant.
+
+        Networks repeat their blocks, and what follows from these alone has to be worked out once per signature.  It is
+        not to be asked for before all shapes are inferred.
+        """
+        if operator.signature is None:
+            values = self.values
+            key = (
+                operator.kind,
+                len(operator.inputs),
+                *[(values[n].shape, values[n].constant) if n else None for n in operator.inputs],
+                *[values[n].shape if n else None for n in operator.outputs],
+            )
+            operator.signature = self._signatures.setdefault(key, len(self._signatures))
+        return operator.signature
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a value; None if unknown or omitted."""
@@ -162,33 +198,48 @@ class Graph:
         value = self.values.get(name)
         return not name or (value is not None and value.constant)
 
+    def are_constant(self, names: Iterable[str]) -> bool:
+        """Whether all of some values are known before inference."""
+        for name in names:  # a loop, for this is asked of every operator: all() of a generator takes twice as long
+            value = self.values.get(name)
+            if name and (value is None or not value.constant):
+                return False
+        return True
+
 
 def element_count(shape: tuple[int, ...]) -> int:
     """Number of elements of a shape, as an unbounded integer."""
     return math.prod(shape)
 
 
-def _attribute_value(attribute: onnx.AttributeProto) -> Any:
-    kind = onnx.AttributeProto
-    if attribute.type == kind.STRING:
+def _attribute_value(attribute: onnx.AttributeProto, kind: int) -> Any:
+    if kind == _INTS:
+        return tuple(attribute.ints[:])  # a slice is copied at once, and iteration asks for each item
+    if kind == _INT:
+        return attribute.i
+    if kind == _FLOAT:
+        return attribute.f
+    if kind == _STRING:
         return attribute.s.decode("utf-8", "replace")
-    if attribute.type in (kind.INT, kind.FLOAT, kind.TENSOR):
-        return {kind.INT: attribute.i, kind.FLOAT: attribute.f, kind.TENSOR: attribute.t}[attribute.type]
-    if attribute.type == kind.INTS:
-        return list(attribute.ints)
-    if attribute.type == kind.FLOATS:
-        return list(attribute.floats)
-    if attribute.type == kind.STRINGS:
-        return [text.decode("utf-8", "replace") for text in attribute.strings]
+    if kind == _TENSOR:
+        return attribute.t
+    if kind == _FLOATS:
+        return tuple(attribute.floats[:])
+    if kind == _STRINGS:
+        return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
     return None
 
 
 def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
     """Content of a small tensor that is in the file; None if it is large, external, stripped or malformed."""
-    count = element_count(tuple(tensor.dims))
+    shape = tuple(tensor.dims)
+    count = element_count(shape)
     if not 0 <= count <= _MAX_KNOWN_ELEMENTS or tensor.data_location == _LOCATION_EXTERNAL:
         return None
+    dtype, raw = _ARRAY_TYPES.get(tensor.data_type), tensor.raw_data
     try:
+        if raw and dtype is not None and not tensor.HasField("segment"):
+            return np.frombuffer(raw, dtype).reshape(shape)  # to_array says the same in ten times the time
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError):
         return None  # stripped or malformed data: the dims still count
@@ -196,8 +247,8 @@ def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
 
 
 def _constant(name: str, tensor: onnx.TensorProto) -> Value:
-    shape = tuple(tensor.dims)
-    if any(extent < 0 for extent in shape) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
+    shape = tuple(tensor.dims[:])
+    if (shape and min(shape) < 0) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
         raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
     return Value(name, shape, tensor.data_type, constant=True, tensor=tensor)
 
@@ -276,42 +327,91 @@ def _captured(node: onnx.NodeProto) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _sorted_nodes(
-    nodes: list[onnx.NodeProto], available: set[str]
-) -> list[tuple[int, onnx.NodeProto, tuple[str, ...]]]:
-    """Nodes in execution order, as close to the file's order as possible: (position in file, node, captured)."""
-    producer: dict[str, int] = {}
+def _read_operators(nodes: Iterable[onnx.NodeProto]) -> list[Operator]:
+    """Nodes in the order of the file; each field is read once, for the file's own objects are slow."""
+    operators = []
+    kinds: dict[tuple[object, ...], int] = {}
     for position, node in enumerate(nodes):
-        for name in node.output:
+        op_type, domain = node.op_type, node.domain
+        attributes: dict[str, Any] = {}
+        key: list[tuple[str, int, object]] = []
+        captured: tuple[str, ...] = ()
+        for attribute in node.attribute:
+            name, kind = attribute.name, attribute.type
+            value = _attribute_value(attribute, kind)
+            attributes[name] = value
+            # tensors and graphs are not compared: a position belongs to one node alone
+            key.append((name, kind, value if kind in _PLAIN else position))
+            if kind not in _PLAIN and kind != _TENSOR and not captured:
+                captured = _captured(node)
+        domain = "" if domain == "ai.onnx" else domain
+        identity = (op_type, domain, *key)
+        operators.append(
+            Operator(
+                position,
+                node_name(node, position),
+                op_type,
+                domain,
+                node.input[:],
+                node.output[:],
+                captured,
+                attributes,
+                kinds.setdefault(identity, len(kinds)),
+                node,
+            )
+        )
+    return operators
+
+
+def _is_sorted(operators: list[Operator], available: Iterable[str]) -> bool:
+    """Whether every operator reads only what those before it wrote, and none writes what is there already."""
+    known = {"", *available}
+    for operator in operators:
+        if not known.issuperset(operator.inputs) or not known.issuperset(operator.captured):
+            return False
+        for name in operator.outputs:
+            if name and name in known:
+                return False
+            known.add(name)
+    return True
+
+
+def _sort(operators: list[Operator], available: set[str]) -> list[Operator]:
+    """Operators in execution order, as close to the file's order as possible."""
+    if _is_sorted(operators, available):
+        return operators
+    producer: dict[str, int] = {}
+    for position, operator in enumerate(operators):
+        for name in operator.outputs:
             if name and (name in producer or name in available):
                 raise ModelError(f"tensor {name!r} is written twice.")
             if name:
                 producer[name] = position
-    captured = [_captured(node) for node in nodes]
     waiting: list[int] = []
     readers: dict[int, list[int]] = {}
-    for position, node in enumerate(nodes):
-        sources = {name for name in (*node.input, *captured[position]) if name and name not in available}
+    for position, operator in enumerate(operators):
+        sources = {name for name in (*operator.inputs, *operator.captured) if name and name not in available}
         if unknown := sorted(name for name in sources if name not in producer):
-            label = node.name or position
-            raise ModelError(f"node {label!r} ({node.op_type}) reads {unknown[0]!r}, which nothing writes.")
+            label = operator.proto.name or position
+            raise ModelError(f"node {label!r} ({operator.type}) reads {unknown[0]!r}, which nothing writes.")
         before = {producer[name] for name in sources}
         waiting.append(len(before))
         for source in before:
             readers.setdefault(source, []).append(position)
     ready = [position for position, count in enumerate(waiting) if not count]
     heapq.heapify(ready)
-    order = []
+    order: list[Operator] = []
     while ready:
         position = heapq.heappop(ready)
-        order.append((position, nodes[position], captured[position]))
+        operators[position].index = len(order)
+        order.append(operators[position])
         for reader in readers.get(position, ()):
             waiting[reader] -= 1
             if not waiting[reader]:
                 heapq.heappush(ready, reader)
-    if len(order) < len(nodes):
-        stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
-        raise ModelError(f"the graph is cyclic: node {stuck.name!r} ({stuck.op_type}) depends on itself.")
+    if len(order) < len(operators):
+        stuck = next(operator for operator, count in zip(operators, waiting, strict=True) if count)
+        raise ModelError(f"the graph is cyclic: node {stuck.proto.name!r} ({stuck.type}) depends on itself.")
     return order
 
 
@@ -340,23 +440,14 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     for info in proto.input:
         if info.name not in values:
             values[info.name] = _input(info, warnings)
-    operators = []
-    for index, (position, node, captured) in enumerate(_sorted_nodes(list(proto.node), set(values))):
-        name = node_name(node, position)
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        operators.append(
-            Operator(index, name, node.op_type, domain, list(node.input), list(node.output), captured, node)
-        )
-    declared = {info.name: info for info in (*proto.output, *proto.value_info)}
+    operators = _sort(_read_operators(proto.node), set(values))
     for operator in operators:
         for name in operator.outputs:
-            values.setdefault(name, Value(name))
+            values[name] = Value(name)
     outputs = [info.name for info in proto.output]
-    written = {name for operator in operators for name in operator.outputs} | set(values.keys() & set(inputs))
-    written |= {name for name, value in values.items() if value.constant}
-    if missing := [name for name in outputs if name not in written]:
+    if missing := [name for name in outputs if name not in values]:
         raise ModelError(f"output {missing[0]!r} of the graph is written by no node.")
     if not outputs:
         raise ModelError("the graph has no output.")
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
-    return Graph(proto.name, inputs, outputs, operators, values, opsets, model.ir_version, warnings, declared)
+    return Graph(proto.name, inputs, outputs, operators, values, opsets, model.ir_version, warnings, proto)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ktc.frontend.conditions import CONDITIONS, OperatorView, explain
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ktc.frontend.graph import Graph, Operator
     from ktc.hardware.platform import Platform
 
-__all__ = ["NO_FORM", "Verdict", "judge", "note_violation"]
+__all__ = ["NO_FORM", "Judge", "Verdict", "note_violation"]
 
 #: What the user reads where none of the forms of a note holds.
 NO_FORM = "{op} {window} is none of the forms that {title} takes: {text}."
@@ -31,40 +31,68 @@ class Verdict:
         None if it runs; otherwise the sentence why not.
     steps : tuple of str
         Operators it is decomposed into; empty if it runs as it is.
+    general : bool
+        It holds for all operators of the graph with the same signature, and not of this one alone.
     """
 
     reason: str | None = None
     steps: tuple[str, ...] = ()
+    general: bool = True
 
 
-def judge(operator: Operator, graph: Graph, platform: Platform, *, as_type: str | None = None) -> Verdict:
-    """Hold one operator against the table.
+class Judge:
+    """Holds the operators of one graph against the table of one platform.
 
     Parameters
     ----------
-    operator : Operator
-        The operator.
     graph : Graph
-        Where it stands; shapes are inferred already.
+        Where the operators stand; shapes are inferred already.
     platform : Platform
         The platform.
-    as_type : str, optional
-        Judge it as another operator that it is equivalent to, e.g. Mul by a constant as BatchNormalization.
-
-    Returns
-    -------
-    Verdict
-        The decision with its reason.
     """
-    kind, title = as_type or operator.type, platform.title
+
+    def __init__(self, graph: Graph, platform: Platform) -> None:
+        self._graph, self._platform = graph, platform
+        self._verdicts: dict[tuple[int, str], Verdict] = {}
+
+    def __call__(self, operator: Operator, as_type: str | None = None) -> Verdict:
+        """Decide whether an operator runs.
+
+        Parameters
+        ----------
+        operator : Operator
+            The operator.
+        as_type : str, optional
+            Judge it as another operator that it is equivalent to, e.g. Mul by a constant as BatchNormalization.
+
+        Returns
+        -------
+        Verdict
+            The decision with its reason.
+        """
+        kind = as_type or operator.type
+        key = self._graph.signature(operator), kind
+        known = self._verdicts.get(key)
+        if known is not None:
+            return known
+        unknown = [n for n in (*operator.inputs, *operator.outputs) if n and self._graph.shape(n) is None]
+        view = OperatorView(operator, self._graph, self._platform.title)
+        verdict = _verdict(view, kind, unknown, self._platform)
+        if unknown or view.content_read:
+            return replace(verdict, general=False)
+        self._verdicts[key] = verdict
+        return verdict
+
+
+def _verdict(view: OperatorView, kind: str, unknown: Sequence[str], platform: Platform) -> Verdict:
+    """Judge one operator as ``kind``; ``unknown`` names its operands without a shape."""
+    operator, title = view.operator, platform.title
     if operator.domain:
         return Verdict(f"{operator.type} of the domain {operator.domain!r} is unknown to {title}.")
     if kind in CONTROL_FLOW:
         return Verdict(f"{kind} is control flow, whose cost depends on the data; {title} is not estimated for it.")
-    unknown = [n for n in (*operator.inputs, *operator.outputs) if n and graph.shape(n) is None]
     if unknown:
         return Verdict(f"{kind}: the shape of {unknown[0]!r} is not known before it runs.")
-    view = OperatorView(operator, graph, title)
     support = operator_support(kind, platform.name)
     steps = tuple(decompositions().get(kind, {}).get("steps", ()))
     if support is not None and support.supported:

@@ -9,11 +9,11 @@ import onnx
 
 from ktc.errors import ModelError
 from ktc.frontend.cpu_work import cpu_work
-from ktc.frontend.fusion import fuse, gate
+from ktc.frontend.fusion import GATES, fuse, gate
 from ktc.frontend.graph import Graph, Operator, read_graph
 from ktc.frontend.inference import infer_values
-from ktc.frontend.legality import judge
-from ktc.frontend.program import AuxiliaryStep, Node, Program, Tensor
+from ktc.frontend.legality import Judge
+from ktc.frontend.program import AuxiliaryStep, CpuWork, MacWork, Node, Program, Tensor
 from ktc.frontend.views import trace_flow
 from ktc.frontend.work import MAC_OPERATORS, auxiliary_steps, constant_elements, is_channel_constant, mac_work
 
@@ -88,7 +88,8 @@ def analyse(model: onnx.ModelProto) -> Analysis:
 
 def lower_analysed(analysis: Analysis, platform: Platform) -> Program:
     """Do the rest of `lower`; the analysis is not changed and serves any number of platforms."""
-    lowering = _Lowering(analysis.graph, analysis.flow, platform)
+    graph = analysis.graph
+    lowering = _Lowering(graph, analysis.flow, platform, Judge(graph, platform))
     for operator in analysis.flow.operators:
         lowering.visit(operator)
     return lowering.finish()
@@ -119,6 +120,19 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(f"the functions of the model cannot be expanded: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What all operators of one signature become, where they do not join a neighbour."""
+
+    backend: str
+    mac: MacWork | None = None
+    steps: tuple[AuxiliaryStep, ...] = ()
+    layout_moves: int = 0
+    constant_elements: int = 0
+    reason: str | None = None
+    cpu_work: CpuWork | None = None
+
+
 @dataclass(slots=True)
 class _Lowering:
     """State while one graph is lowered."""
@@ -126,44 +140,70 @@ class _Lowering:
     graph: Graph
     flow: Flow
     platform: Platform
+    judge: Judge
     nodes: list[Node] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     materialised: set[str] = field(default_factory=set)
+    plans: dict[int, _Plan] = field(default_factory=dict)
 
     def visit(self, operator: Operator) -> None:
         """Emit the nodes of one operator."""
         if operator.index in self.done:
             return
         self._materialise_views(operator)
-        verdict = judge(operator, self.graph, self.platform)
-        if operator.type in MAC_OPERATORS and verdict.reason is None:
-            self._visit_mac(operator)
-            return
-        as_constant = is_channel_constant(operator, self.graph)
-        if as_constant:
-            scaled = judge(operator, self.graph, self.platform, as_type="BatchNormalization")
+        plan = self._plan(operator)
+        if plan.mac is not None:
+            self._visit_mac(operator, plan.mac)
+        elif plan.reason is not None:
+            self._emit_cpu(operator, plan, self._feature_maps(operator), tuple([o for o in operator.outputs if o]))
+        elif operator.type not in GATES or plan.layout_moves or not self._visit_gate(operator):
+            self._emit(operator, plan)
+
+    def _plan(self, operator: Operator) -> _Plan:
+        signature = self.graph.signature(operator)
+        plan = self.plans.get(signature)
+        if plan is None:
+            plan, general = self._new_plan(operator)
+            if general:
+                self.plans[signature] = plan
+        return plan
+
+    def _new_plan(self, operator: Operator) -> tuple[_Plan, bool]:
+        """The plan, and whether it holds for all operators of the same signature."""
+        graph, kind = self.graph, operator.type
+        verdict = self.judge(operator)
+        reason, general = verdict.reason, verdict.general
+        if kind in MAC_OPERATORS and reason is None:
+            work = mac_work(operator, graph)
+            if not isinstance(work, str):
+                return _Plan(kind, work), general
+            reason = work
+        elif is_channel_constant(operator, graph):
+            scaled = self.judge(operator, "BatchNormalization")
+            general = general and scaled.general
             if scaled.reason is None:
-                self._emit(operator, "BatchNormalization")
-                return
-        if verdict.reason is not None:
-            self._emit_cpu(operator, verdict.reason)
-            return
-        if operator.type in self.platform.layout_operators:
-            self._emit(operator, operator.type, layout_moves=1)
-            return
-        if self._visit_gate(operator):
-            return
-        self._emit(operator, operator.type, auxiliary_steps(operator, self.graph, verdict.steps))
+                steps, constants = auxiliary_steps(operator, graph, ()), constant_elements(operator, graph)
+                return _Plan("BatchNormalization", steps=steps, constant_elements=constants), general
+        if reason is not None:
+            backend = _BACKENDS["Resize"] if kind == "Resize" else kind
+            return _Plan(backend, reason=reason, cpu_work=cpu_work(operator, graph)), general
+        backend, constants = _BACKENDS.get(kind, kind), constant_elements(operator, graph)
+        if kind in self.platform.layout_operators:
+            return _Plan(backend, layout_moves=1, constant_elements=constants), general
+        return _Plan(backend, None, auxiliary_steps(operator, graph, verdict.steps), 0, constants), general
 
     def finish(self) -> Program:
         """The program."""
         graph = self.graph
         for output in graph.outputs:
             self._materialise(output, fully_connected=False)
-        names = dict.fromkeys((*graph.inputs, *(n for node in self.nodes for n in (*node.inputs, *node.outputs))))
+        names = dict.fromkeys(graph.inputs)
+        for node in self.nodes:
+            names.update(dict.fromkeys(node.inputs))
+            names.update(dict.fromkeys(node.outputs))
         names.update(dict.fromkeys(self._source(output) for output in graph.outputs))
-        tensors = tuple(self._tensor(name) for name in (*names, *(o for o in graph.outputs if o not in names)))
+        tensors = tuple([self._tensor(name) for name in (*names, *[o for o in graph.outputs if o not in names])])
         sources = tuple((o, self._source(o)) for o in graph.outputs if self._source(o) != o)
         return Program(
             platform=self.platform.name,
@@ -177,15 +217,15 @@ class _Lowering:
         )
 
     def _source(self, name: str) -> str:
-        return name if name in self.materialised else self.flow.source(name)
+        return name if name in self.materialised else self.flow.root.get(name, name)
 
     def _tensor(self, name: str) -> Tensor:
         value = self.graph.values[name]
         return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
-        names = (n for n in (*operator.inputs, *operator.captured) if n and not self.graph.is_constant(n))
-        return tuple(dict.fromkeys(self._source(name) for name in names))
+        names = [n for n in (*operator.inputs, *operator.captured) if not self.graph.is_constant(n)]
+        return tuple(dict.fromkeys([self._source(name) for name in names]))
 
     def _unique(self, name: str, operator: Operator) -> str:
         if name in self.names:
@@ -195,45 +235,37 @@ class _Lowering:
         self.names.add(name)
         return name
 
-    def _emit(
-        self, operator: Operator, kind: str, steps: tuple[AuxiliaryStep, ...] | None = None, layout_moves: int = 0
-    ) -> None:
-        if steps is None:
-            steps = () if layout_moves else auxiliary_steps(operator, self.graph, ())
+    def _emit(self, operator: Operator, plan: _Plan) -> None:
         self.nodes.append(
             Node(
                 name=self._unique(operator.name, operator),
                 origins=(operator.name,),
                 type="NPU",
-                backend=_BACKENDS.get(kind, kind),
+                backend=plan.backend,
                 inputs=self._feature_maps(operator),
-                outputs=tuple(name for name in operator.outputs if name),
-                auxiliary=steps,
-                layout_moves=layout_moves,
-                constant_elements=constant_elements(operator, self.graph),
+                outputs=tuple([name for name in operator.outputs if name]),
+                auxiliary=plan.steps,
+                layout_moves=plan.layout_moves,
+                constant_elements=plan.constant_elements,
             )
         )
 
-    def _emit_cpu(self, operator: Operator, reason: str) -> None:
+    def _emit_cpu(self, operator: Operator, plan: _Plan, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         self.nodes.append(
             Node(
                 name=self._unique(operator.name, operator),
                 origins=(operator.name,),
                 type="CPU",
-                backend=_BACKENDS.get(operator.type, operator.type) if operator.type == "Resize" else operator.type,
-                inputs=self._feature_maps(operator),
-                outputs=tuple(name for name in operator.outputs if name),
-                reason=reason,
-                cpu_work=cpu_work(operator, self.graph),
+                backend=plan.backend,
+                inputs=inputs,
+                outputs=outputs,
+                reason=plan.reason,
+                cpu_work=plan.cpu_work,
             )
         )
 
-    def _visit_mac(self, operator: Operator) -> None:
-        work = mac_work(operator, self.graph)
-        if isinstance(work, str):
-            self._emit_cpu(operator, work)
-            return
-        fusion = fuse(operator, self.graph, self.flow, self.platform)
+    def _visit_mac(self, operator: Operator, work: MacWork) -> None:
+        fusion = fuse(operator, self.graph, self.flow, self.platform, self.judge)
         fused = len(fusion.members) > 1
         name = "npu_fusion_node_" + "_".join(part.name for part in fusion.shown) if fused else operator.name
         node = Node(
@@ -257,13 +289,11 @@ class _Lowering:
 
     def _visit_gate(self, operator: Operator) -> bool:
         """Emit ``x * gate(x)`` that does not follow a convolution as one pass; False if it is none."""
-        if operator.type not in ("Sigmoid", "HardSigmoid"):
-            return False
         gated = gate(operator.inputs[0], self.graph, self.flow)
-        if gated is None or gated[0] is not operator or judge(gated[1], self.graph, self.platform).reason is not None:
+        if gated is None or gated[0] is not operator or self.judge(gated[1]).reason is not None:
             return False
         elements = self._tensor(operator.outputs[0]).elements
-        kind = "Swish" if operator.type == "Sigmoid" else "HardSwish"
+        kind = GATES[operator.type]
         passes = 1 if kind in self.platform.fused_activations else 2
         node = Node(
             name=self._unique("npu_fusion_node_" + "_".join(part.name for part in gated), operator),
@@ -279,7 +309,7 @@ class _Lowering:
 
     def _materialise_views(self, operator: Operator) -> None:
         for name in operator.inputs:
-            if name:
+            if name in self.flow.reshaped_by:
                 self._materialise(name, fully_connected=operator.type in _FULLY_CONNECTED)
 
     def _materialise(self, name: str, *, fully_connected: bool) -> None:
@@ -295,22 +325,9 @@ class _Lowering:
         before, after = self.graph.shape(self.flow.source(name)) or (), self.graph.shape(name) or ()
         if [extent for extent in before if extent != 1] == [extent for extent in after if extent != 1]:
             return
-        verdicts = [judge(reshape, self.graph, self.platform)]
-        if reshape.type != "Reshape":
-            verdicts.append(judge(reshape, self.graph, self.platform, as_type="Reshape"))
-        if any(verdict.reason is None for verdict in verdicts):
+        plan = self._plan(reshape)
+        if plan.reason is None or (reshape.type != "Reshape" and self.judge(reshape, "Reshape").reason is None):
             return
         source = self.flow.source(name)
         self.materialised.add(name)
-        self.nodes.append(
-            Node(
-                name=self._unique(reshape.name, reshape),
-                origins=(reshape.name,),
-                type="CPU",
-                backend=reshape.type,
-                inputs=(source,),
-                outputs=(name,),
-                reason=verdicts[0].reason,
-                cpu_work=cpu_work(reshape, self.graph),
-            )
-        )
+        self._emit_cpu(reshape, plan, (source,), (name,))

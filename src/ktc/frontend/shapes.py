@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ktc.frontend.graph import Operator
 
-__all__ = ["output_shape"]
+__all__ = ["output_shape", "output_shape_by_content"]
 
 Shape = tuple[int, ...]
 
@@ -130,6 +130,19 @@ def _gemm(operator: Operator, shapes: Sequence[Shape | None]) -> Shape | None:
     return (rows, columns) if inner == inner2 else None
 
 
+def _matmul(_: Operator, shapes: Sequence[Shape | None]) -> Shape | None:
+    a, b = (*shapes, None)[:2]
+    if a is None or b is None or len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        return None
+    batch = _broadcast(_, (a[:-2], b[:-2]))
+    return None if batch is None else (*batch, a[-2], b[-1])
+
+
+def _flatten(operator: Operator, shapes: Sequence[Shape | None]) -> Shape | None:
+    shape, axis = shapes[0] or (), operator.integer("axis", 1)
+    return (element_count(shape[:axis]), element_count(shape[axis:])) if 0 <= axis <= len(shape) else None
+
+
 _RULES: dict[str, Callable[[Operator, Sequence[Shape | None]], Shape | None]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _broadcast),
     **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
@@ -138,4 +151,67 @@ _RULES: dict[str, Callable[[Operator, Sequence[Shape | None]], Shape | None]] = 
     "Concat": _concat,
     "Transpose": _transpose,
     "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Flatten": _flatten,
+}
+
+
+def output_shape_by_content(
+    operator: Operator, shape: Shape | None, contents: Sequence[Sequence[int] | None]
+) -> Shape | None:
+    """Shape of the only output of an operator whose further inputs say what it is to be.
+
+    Parameters
+    ----------
+    operator : Operator
+        The operator; its output has the element type of its first input.
+    shape : tuple of int or None
+        That of its first input.
+    contents : sequence of sequences of int
+        Contents of its other inputs; None if unknown or omitted.
+
+    Returns
+    -------
+    tuple of int or None
+        As `output_shape`.
+    """
+    rule = _CONTENT_RULES.get(operator.type)
+    if rule is None or operator.domain or shape is None or len(operator.outputs) != 1 or 0 in shape:
+        return None
+    result = rule(operator, shape, contents)
+    return result if result is not None and element_count(result) <= MAX_ELEMENTS else None
+
+
+def _reshape(operator: Operator, shape: Shape, contents: Sequence[Sequence[int] | None]) -> Shape | None:
+    target = contents[0] if len(contents) == 1 else None
+    if target is None or operator.attribute("allowzero", 0) or min(target, default=0) < -1:
+        return None
+    result = [shape[axis] if not extent and axis < len(shape) else extent for axis, extent in enumerate(target)]
+    if result.count(-1) > 1 or 0 in result:
+        return None
+    elements = element_count(shape)
+    if -1 in result:
+        result[result.index(-1)] = elements // -element_count(tuple(result))
+    return tuple(result) if element_count(tuple(result)) == elements else None
+
+
+def _slice(_: Operator, shape: Shape, contents: Sequence[Sequence[int] | None]) -> Shape | None:
+    """Forwards, along axes that are all given."""
+    starts, ends, axes, steps = (*contents, None, None, None, None)[:4]
+    steps = [1] * len(starts or ()) if len(contents) < 4 else steps
+    if starts is None or ends is None or axes is None or steps is None:
+        return None
+    if not len(starts) == len(ends) == len(axes) == len(steps) or min(steps, default=1) < 1:
+        return None
+    if any(not -len(shape) <= axis < len(shape) for axis in axes) or len({a % len(shape) for a in axes}) < len(axes):
+        return None
+    result = list(shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        result[axis] = len(range(*slice(start, end, step).indices(shape[axis])))
+    return tuple(result)
+
+
+_CONTENT_RULES: dict[str, Callable[[Operator, Shape, Sequence[Sequence[int] | None]], Shape | None]] = {
+    "Reshape": _reshape,
+    "Slice": _slice,
 }

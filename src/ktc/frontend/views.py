@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,11 @@ RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 _SAME_WHEN_SAME_SHAPE = frozenset({"Expand", "Tile", "Resize", "Upsample"})
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
+_LISTS = frozenset({"Concat", "Sum", "Mean", "Max", "Min"})
+_POOLS = frozenset({"MaxPool", "AveragePool"})
+#: All operators that `_viewed` can say something about.
+_CANDIDATES = RESHAPES | _SAME_WHEN_SAME_SHAPE | _LISTS | _POOLS | _NEUTRAL.keys()
+_CANDIDATES |= {"Identity", "Dropout", "Cast", "Slice", "Transpose"}
 
 
 @dataclass(slots=True)
@@ -36,12 +40,15 @@ class Flow:
         View -> the last reshape on its way from the root.
     consumers : dict of str to list of Operator
         Feature map (root) -> working operators that read it, through any views.
+    outputs : set of str
+        Feature maps (roots) that are outputs of the graph.
     """
 
     operators: list[Operator]
     root: dict[str, str]
     reshaped_by: dict[str, Operator]
     consumers: dict[str, list[Operator]]
+    outputs: set[str]
 
     def source(self, name: str) -> str:
         """The feature map that a name stands for."""
@@ -53,9 +60,8 @@ def _live(graph: Graph) -> list[Operator]:
     needed = set(graph.outputs)
     live = []
     for operator in reversed(graph.operators):
-        if needed.isdisjoint(name for name in operator.outputs if name):
-            continue
-        if operator.outputs and all(graph.is_constant(name) for name in operator.outputs):
+        needed.discard("")  # an omitted operand is nobody's output
+        if needed.isdisjoint(operator.outputs) or graph.are_constant(operator.outputs):
             continue
         needed.update(operator.inputs)
         needed.update(operator.captured)
@@ -65,14 +71,17 @@ def _live(graph: Graph) -> list[Operator]:
 
 def trace_flow(graph: Graph) -> Flow:
     """Find working operators, views and consumers."""
-    flow = Flow([], {}, {}, defaultdict(list))
+    flow = Flow([], {}, {}, {}, set())
     for operator in _live(graph):
-        source = _viewed(operator, graph)
+        source = _viewed(operator, graph) if operator.type in _CANDIDATES else None
         if source is None:
             flow.operators.append(operator)
-            for name in dict.fromkeys((*operator.inputs, *operator.captured)):
-                if name and not graph.is_constant(name) and operator not in flow.consumers[flow.source(name)]:
-                    flow.consumers[flow.source(name)].append(operator)
+            for name in (*operator.inputs, *operator.captured):
+                if graph.is_constant(name):
+                    continue
+                readers = flow.consumers.setdefault(flow.root.get(name, name), [])
+                if not readers or readers[-1] is not operator:
+                    readers.append(operator)
             continue
         output = operator.outputs[0]
         flow.root[output] = flow.source(source)
@@ -80,6 +89,7 @@ def trace_flow(graph: Graph) -> Flow:
             flow.reshaped_by[output] = operator
         elif source in flow.reshaped_by:
             flow.reshaped_by[output] = flow.reshaped_by[source]
+    flow.outputs.update(flow.source(output) for output in graph.outputs)
     return flow
 
 
@@ -117,13 +127,13 @@ def _repeats(operator: Operator, graph: Graph) -> bool:
     """Whether an operator whose output has its input's shape changes nothing."""
     if operator.type in _SAME_WHEN_SAME_SHAPE:
         return str(operator.attribute("coordinate_transformation_mode")) != "tf_crop_and_resize"
-    if operator.type in ("Concat", "Sum", "Mean", "Max", "Min"):
+    if operator.type in _LISTS:
         return len(operator.inputs) == 1
     if operator.type == "Slice":
         view = OperatorView(operator, graph, "")
         steps = view.constant(4)
         return len(operator.inputs) < 5 or not operator.inputs[4] or (steps is not None and bool(np.all(steps > 0)))
-    if operator.type in ("MaxPool", "AveragePool"):
+    if operator.type in _POOLS:
         view = OperatorView(operator, graph, "")
         return set(view.kernel) == {1} and set(view.stride) <= {1}
     return False
@@ -142,10 +152,13 @@ def _neutral_operand(operator: Operator, graph: Graph) -> str | None:
     if operator.domain or neutral is None or len(operator.inputs) != 2:
         return None
     for data, constant in (operator.inputs, operator.inputs[::-1]):
-        content = graph.content(constant) if graph.is_constant(constant) else None
-        same = graph.shape(data) is not None and graph.shape(data) == graph.shape(operator.outputs[0])
-        if content is not None and same and not graph.is_constant(data) and np.all(content == neutral):
-            return data
+        if graph.is_constant(constant) and not graph.is_constant(data):
+            shape, content = graph.shape(data), graph.content(constant)
+            same = shape is not None and shape == graph.shape(operator.outputs[0])
+            # the first item rules out almost all, without a comparison of arrays
+            first = content.item(0) if content is not None and content.size else neutral
+            if same and content is not None and first == neutral and np.all(content == neutral):
+                return data
         if operator.type in ("Sub", "Div"):
             break
     return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MAC_OPERATORS", "auxiliary_steps", "constant_elements", "is_channel_constant", "mac_work"]
 
 MAC_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_WITH_CONSTANTS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu", "BatchNormalization", "Concat", "Pow"})
 _POOLS = frozenset({"MaxPool", "AveragePool"})
 _MOVES = frozenset({"Pad", "Expand", "Gather", "DepthToSpace", "SpaceToDepth", "Resize", "Upsample"})
 _INTERPOLATION_REACH = 2
@@ -143,8 +144,7 @@ def _step(kind: str, elements: int) -> AuxiliaryStep:
 
 def constant_elements(operator: Operator, graph: Graph) -> int:
     """Elements of the constant operands of an operator (not shapes, pads and the like)."""
-    operands = {"Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu", "BatchNormalization", "Concat", "Pow"}
-    if operator.type not in operands:
+    if operator.type not in _WITH_CONSTANTS:
         return 0
     return sum(element_count(graph.shape(n) or ()) for n in operator.inputs if n and graph.is_constant(n))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -11,6 +12,7 @@ from ktc.errors import ConfigError
 __all__ = ["data_file_names", "read_json", "read_text"]
 
 
+@cache  # every look-up of a platform asks
 def data_file_names() -> tuple[str, ...]:
     """Names of all files in ``ktc/hardware/data``, sorted."""
     return tuple(sorted(entry.name for entry in (resources.files("ktc.hardware") / "data").iterdir()))

@@ -43,6 +43,11 @@ def input_formats() -> tuple[InputFormat, ...]:
     return tuple(InputFormat(**row) for row in read_json("input_formats.json")["formats"])
 
 
+@cache
+def _by_key() -> dict[str | int, InputFormat]:
+    return {key: row for row in reversed(input_formats()) for key in (row.name, row.id)}
+
+
 def input_format(key: str | int) -> InputFormat:
     """Look up a format by its name or id.
 
@@ -51,9 +56,7 @@ def input_format(key: str | int) -> InputFormat:
     ConfigError
         No such format; the message lists all names.
     """
-    if isinstance(key, (str, int)) and not isinstance(key, bool):
-        for candidate in input_formats():
-            if key in (candidate.name, candidate.id):
-                return candidate
+    if isinstance(key, (str, int)) and not isinstance(key, bool) and key in _by_key():
+        return _by_key()[key]
     names = ", ".join(f"{row.name} ({row.id})" for row in input_formats())
     raise ConfigError(f"input_fmt={key!r} is not a documented format; allowed are {names}.")

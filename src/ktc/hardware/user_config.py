@@ -108,6 +108,8 @@ def configured_platform(
 
 def user_figures(platform: Platform) -> tuple[UserFigure, ...]:
     """The figures of a platform that differ from the packaged ones."""
+    if platform is load_platform(platform.name):
+        return ()
     packaged = load_platform(platform.name).figures
     return tuple(
         UserFigure(name, figure.value, packaged[name].value, figure.unit, figure.source)
