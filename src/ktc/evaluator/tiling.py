@@ -103,7 +103,7 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
                 read_bytes=sum([moved[name] for name in node.inputs]),
                 write_bytes=sum([moved[name] for name in node.outputs]),
                 weight_bytes=weight_bytes(node, weight_bits),
-                layout_bytes=node.layout_moves * sum([sizes[name] for name in node.outputs]),
+                layout_bytes=sum([sizes[name] for name in node.outputs * node.layout_moves]),
             )
         )
     held_outside = _sums(outside, lives, len(program.nodes))

@@ -246,8 +246,8 @@ def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
     return array if array.size == count else None
 
 
-def _constant(name: str, tensor: onnx.TensorProto) -> Value:
-    shape = tuple(tensor.dims[:])
+def _constant(tensor: onnx.TensorProto) -> Value:
+    name, shape = tensor.name, tuple(tensor.dims[:])
     if (shape and min(shape) < 0) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
         raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
     return Value(name, shape, tensor.data_type, constant=True, tensor=tensor)
@@ -430,7 +430,10 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     """
     proto = model.graph
     warnings: list[str] = []
-    values: dict[str, Value] = {t.name: _constant(t.name, t) for t in proto.initializer}
+    values: dict[str, Value] = {}
+    for tensor in proto.initializer:
+        value = _constant(tensor)
+        values[value.name] = value
     for sparse in proto.sparse_initializer:
         name = sparse.values.name
         values[name] = Value(name, tuple(sparse.dims), sparse.values.data_type, constant=True)

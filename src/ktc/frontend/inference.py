@@ -59,8 +59,10 @@ def infer_values(graph: Graph) -> None:
         inference.visit(operator)
         for name in operator.outputs:
             if name:
-                graph.take_declared(name)
-                graph.values[name].constant = constant
+                value = graph.values[name]
+                value.constant = constant
+                if value.shape is None or not value.elem_type:
+                    graph.take_declared(name)
 
 
 def _is_constant(operator: Operator, graph: Graph) -> bool:

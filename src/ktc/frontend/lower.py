@@ -151,7 +151,8 @@ class _Lowering:
         """Emit the nodes of one operator."""
         if operator.index in self.done:
             return
-        self._materialise_views(operator)
+        if self.flow.reshaped_by:
+            self._materialise_views(operator)
         plan = self._plan(operator)
         if plan.mac is not None:
             self._visit_mac(operator, plan.mac)
@@ -224,8 +225,7 @@ class _Lowering:
         return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
-        names = [n for n in (*operator.inputs, *operator.captured) if not self.graph.is_constant(n)]
-        return tuple(dict.fromkeys([self._source(name) for name in names]))
+        return tuple(dict.fromkeys([self._source(name) for name in self.flow.reads[operator.index]]))
 
     def _unique(self, name: str, operator: Operator) -> str:
         if name in self.names:

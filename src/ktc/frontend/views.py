@@ -34,6 +34,8 @@ class Flow:
     ----------
     operators : list of Operator
         Operators with data-dependent work, in execution order.
+    reads : dict of int to list of str
+        Index of a working operator -> names of what it reads that is not constant; views are not resolved.
     root : dict of str to str
         View -> the feature map that holds its data.  Names that are not views are absent.
     reshaped_by : dict of str to Operator
@@ -45,6 +47,7 @@ class Flow:
     """
 
     operators: list[Operator]
+    reads: dict[int, list[str]]
     root: dict[str, str]
     reshaped_by: dict[str, Operator]
     consumers: dict[str, list[Operator]]
@@ -71,15 +74,16 @@ def _live(graph: Graph) -> list[Operator]:
 
 def trace_flow(graph: Graph) -> Flow:
     """Find working operators, views and consumers."""
-    flow = Flow([], {}, {}, {}, set())
+    flow = Flow([], {}, {}, {}, {}, set())
+    root, consumers = flow.root, flow.consumers
     for operator in _live(graph):
         source = _viewed(operator, graph) if operator.type in _CANDIDATES else None
         if source is None:
             flow.operators.append(operator)
-            for name in (*operator.inputs, *operator.captured):
-                if graph.is_constant(name):
-                    continue
-                readers = flow.consumers.setdefault(flow.root.get(name, name), [])
+            names = [n for n in (*operator.inputs, *operator.captured) if not graph.is_constant(n)]
+            flow.reads[operator.index] = names
+            for name in names:
+                readers = consumers.setdefault(root.get(name, name), [])
                 if not readers or readers[-1] is not operator:
                     readers.append(operator)
             continue
