@@ -125,11 +125,33 @@ def optimize(
     return result
 
 
-def compare(first: onnx.ModelProto, second: onnx.ModelProto, *, seed: int = 0, tolerance: float = 1e-3) -> Comparison:
-    """Run two models on the same random inputs under onnxruntime; see ``kneronnxopt.verify.compare``."""
+def compare(
+    first: onnx.ModelProto | str | os.PathLike[str],
+    second: onnx.ModelProto | str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    tolerance: float = 1e-3,
+) -> Comparison:
+    """Run two models on the same random inputs under onnxruntime; see ``kneronnxopt.verify.compare``.
+
+    Parameters
+    ----------
+    first, second : onnx.ModelProto or path
+        The models.
+    seed : int
+        Seed of the inputs.
+    tolerance : float
+        Largest relative difference that counts as equal.
+
+    Raises
+    ------
+    OptimizationError
+        A file cannot be read, or onnxruntime cannot run one of the models.
+    """
+    from kneronnxopt.model_io import given_model
     from kneronnxopt.verify import compare as run
 
-    return run(first, second, seed=seed, tolerance=tolerance)
+    return run(given_model(first, "first"), given_model(second, "second"), seed=seed, tolerance=tolerance)
 
 
 def pass_names() -> list[str]:

@@ -19,7 +19,7 @@ from kneronnxopt._text import first_line
 from kneronnxopt._version import __version__
 from kneronnxopt.errors import OptimizationError
 from kneronnxopt.external_data import external_tensors
-from kneronnxopt.model_io import check_model, has_sparse_tensors, load_model, read_model, save_model
+from kneronnxopt.model_io import given_model, has_sparse_tensors, read_model, save_model
 from kneronnxopt.opaque_types import hide_opaque_types, restore_opaque_types
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ __all__ = ["optimize_model"]
 logger = logging.getLogger(__name__)
 
 _DOCUMENTED_OPSETS = range(8, 19)
+#: onnx converts from and to this one and newer ones well enough to be tried.
+_OLDEST_OPSET = 7
 
 
 def optimize_model(
@@ -78,14 +80,8 @@ def _as_model(
     model: onnx.ModelProto | str | os.PathLike[str], *, keep_apart: bool
 ) -> tuple[onnx.ModelProto, Path | None]:
     """Return the checked model and, where its weights stay in files of their own, the folder of these."""
-    if isinstance(model, onnx.ModelProto):
-        return check_model(model, "model"), None
-    if not isinstance(model, str | os.PathLike):
-        raise OptimizationError(
-            f"model is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file"
-        )
-    if not keep_apart:
-        return load_model(model), None
+    if not keep_apart or not isinstance(model, str | os.PathLike):
+        return given_model(model, "model"), None
     read = read_model(model)
     return read, Path(model).parent if any(external_tensors(read)) else None
 
@@ -98,7 +94,9 @@ class _Task:
     folder: Path | None
 
     def optimized(self, options: Options) -> tuple[onnx.ModelProto, list[Stage]]:
-        """Run the pipeline; where it cannot cope with a model, the caller gets the model as it was."""
+        """Run the pipeline without passes that fail; where all of it fails, the caller gets the model as it was."""
+        from kneronnxopt.passes._base import PassError
+
         if has_sparse_tensors(self.model):
             logger.warning("the model has sparse tensors, which are not optimised; it is returned as it was")
             return _copied(self.model), []
@@ -107,6 +105,9 @@ class _Task:
         except OptimizationError:
             raise
         except Exception as error:  # a bug of ours or of a library must not take a correct model from the caller
+            if isinstance(error, PassError) and error.name not in options.skipped:
+                logger.warning("pass '%s' fails and is left out; please report it", error.name, exc_info=True)
+                return self.optimized(dataclasses.replace(options, skipped=options.skipped | {error.name}))
             logger.warning("the model is returned as it was; please report this failure: %s", error, exc_info=True)
             return _copied(self.model), []
 
@@ -153,7 +154,15 @@ def _make_checker(original: onnx.ModelProto, options: Options, folder: Path | No
     if not is_checkable(original):  # before its weights are loaded
         logger.warning("the model is too large to be run for the check; it is not checked")
         return None
-    return make_checker(_with_input_shapes(_loaded(original, folder), options.input_shapes))
+    declared = _loaded(original, folder)
+    checker = make_checker(_with_input_shapes(declared, options.input_shapes))
+    if checker is None and options.input_shapes and make_checker(declared) is not None:
+        given = "; ".join(f"{name}:{','.join(map(str, dims))}" for name, dims in options.input_shapes.items())
+        raise OptimizationError(
+            f"overwrite_input_shapes={given}: the model runs with the shapes that it declares, but not with these; "
+            "give shapes that its operators take"
+        )
+    return checker
 
 
 def _loaded(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
@@ -216,6 +225,9 @@ def _convert_opset(model: onnx.ModelProto, target: object, options: Options) -> 
     """Convert with onnx's version converter, whose result is checked whether the caller wants checks or not."""
     if isinstance(target, bool) or not isinstance(target, int):
         raise OptimizationError(f"target_opset={target!r} is not an opset; give a number such as 18")
+    newest = onnx.defs.onnx_opset_version()
+    if not _OLDEST_OPSET <= target <= newest:
+        raise OptimizationError(f"target_opset={target} is not between {_OLDEST_OPSET} and {newest}")
     if any(external_tensors(model)):
         raise OptimizationError(f"target_opset={target}: only a model with all weights in one file can be converted")
     if model.functions:

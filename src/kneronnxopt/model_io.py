@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +21,17 @@ from kneronnxopt.skeleton import make_skeleton, sort_nodes
 from kneronnxopt.walk import all_attributes, graphs_of, subgraphs
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping
 
-__all__ = ["check_model", "has_sparse_tensors", "load_model", "read_model", "refuse_same_file", "save_model"]
+__all__ = [
+    "check_model",
+    "given_model",
+    "has_sparse_tensors",
+    "load_model",
+    "read_model",
+    "refuse_same_file",
+    "save_model",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +71,23 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
             f"{path}: external data cannot be read: {first_line(error)}; keep the data file beside the model"
         ) from error
     return check_model(model, str(path))
+
+
+def given_model(model: object, argument: str) -> onnx.ModelProto:
+    """Return a checked model that a caller gave as such or as a path.
+
+    Raises
+    ------
+    OptimizationError
+        It is neither, cannot be read, or is not valid ONNX.
+    """
+    if isinstance(model, onnx.ModelProto):
+        return check_model(model, argument)
+    if isinstance(model, str | os.PathLike):
+        return load_model(model)
+    raise OptimizationError(
+        f"{argument} is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file"
+    )
 
 
 def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:

@@ -219,3 +219,41 @@ def test_onnx_simplifier_runs_on_request_and_finds_nothing_wrong():
     result = kneronnxopt.optimize(original, onnxsim=True)
     assert operators(result) == {"Relu": 1, "Softmax": 1, "Add": 1}
     assert kneronnxopt.compare(original, result).equal
+
+
+def test_a_pass_that_fails_is_left_out_and_named(caplog):
+    from kneronnxopt.passes import NodePass
+
+    class Failing(NodePass):
+        """y = Relu(x)   becomes   an error."""
+
+        name = "failing"
+        op_types = ("Relu",)
+
+        def rewrite(self, node):
+            node.graph.remove(node.inputs[0].producer() if node.inputs[0].producer() else node)
+            raise KeyError(node.name)
+
+    original = model("g (float[2,3] x) => (float[2,3] y) { a = Identity(x) b = Neg(a) y = Relu(b) }")
+    result = kneronnxopt.optimize(original, extra_passes=[Failing()])
+    assert operators(result) == {"Neg": 1, "Relu": 1}
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "'failing'" in record.message
+
+
+def test_shapes_that_the_operators_do_not_take_are_refused():
+    with pytest.raises(kneronnxopt.OptimizationError, match=r"overwrite_input_shapes=images:1,4,32,32"):
+        kneronnxopt.optimize(conv_net(), overwrite_input_shapes="images:1,4,32,32")
+
+
+@pytest.mark.parametrize("opset", [3, 999])
+def test_an_opset_that_does_not_exist_is_refused(opset):
+    with pytest.raises(kneronnxopt.OptimizationError, match=f"target_opset={opset} is not between"):
+        kneronnxopt.optimize(conv_net(), target_opset=opset)
+
+
+def test_compare_takes_paths(tmp_path):
+    onnx.save(conv_net(), tmp_path / "net.onnx")
+    assert kneronnxopt.compare(tmp_path / "net.onnx", conv_net()).equal
+    with pytest.raises(kneronnxopt.OptimizationError, match="second is a int"):
+        kneronnxopt.compare(conv_net(), 3)

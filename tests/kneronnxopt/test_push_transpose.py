@@ -459,3 +459,12 @@ def test_a_transpose_of_the_batch_or_a_computed_weight_stays():
             t = Transpose<perm=[0,2,1]>(x) f = Flatten(t) y = MatMul(f, w) }"""
     )
     assert transposes(pushed(original)) == 1
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 7])
+def test_regions_that_share_a_transpose_are_moved_one_after_the_other(pairs):
+    steps = " ".join(f"t{i} = Transpose(r{i - 1}) r{i} = Relu(t{i})" for i in range(1, 2 * pairs))
+    text = f"g (float[1,2,3,4] r0) => (float[1,2,3,4] y) {{ {steps} t = Transpose(r{2 * pairs - 1}) y = Relu(t) }}"
+    result = kneronnxopt.optimize(model(text, opset=13))
+    assert operators(result) == {"Relu": 1}
+    assert kneronnxopt.compare(model(text, opset=13), result).equal

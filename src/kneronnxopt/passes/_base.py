@@ -9,14 +9,29 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from kneronnxopt.errors import OptimizationError
 from kneronnxopt.passes._quantised import QUANTISERS, is_quantised
 
-__all__ = ["ANY_OPERATOR", "FixedPoint", "NodePass", "Pass"]
+__all__ = ["ANY_OPERATOR", "FixedPoint", "NodePass", "Pass", "PassError"]
 
 logger = logging.getLogger(__name__)
 
 #: In ``NodePass.op_types``: every operator of the standard domain.
 ANY_OPERATOR = "*"
+
+
+class PassError(Exception):
+    """A pass raised what it should not; the graph may be half edited.
+
+    Parameters
+    ----------
+    name : str
+        The pass.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"pass '{name}' fails")
+        self.name = name
 
 
 class Pass(ir.passes.InPlacePass):
@@ -115,7 +130,13 @@ def _sweep(model: ir.Model, passes: list[NodePass], seconds: dict[str, float]) -
                 break
             if quantised and pass_.rounds_otherwise and is_quantised(node):
                 continue
-            if pass_.rewrite(node):
+            try:
+                acted = pass_.rewrite(node)
+            except OptimizationError:  # about the model, for its user
+                raise
+            except Exception as error:
+                raise PassError(pass_.name) from error
+            if acted:
                 counts[pass_.name] = counts.get(pass_.name, 0) + 1
             end = time.perf_counter()  # one look at the clock for each pass
             seconds[pass_.name] = seconds.get(pass_.name, 0.0) + end - start

@@ -52,8 +52,9 @@ class PushTranspose(NodePass):
         layouts.choose()
         touched: set[ir.Node] = set()
         changed = False
-        for region in layouts.regions():
-            transposes = layouts.transposes(region)
+        # Asked before the first edit: one region's edit may take away the Transposes that the next one begins with.
+        found = [(region, layouts.transposes(region)) for region in layouts.regions()]
+        for region, transposes in found:
             if layouts.gain(region) > 0 and touched.isdisjoint(transposes):
                 touched |= transposes
                 layouts.commit(region)
