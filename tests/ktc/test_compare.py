@@ -170,6 +170,24 @@ def test_versions_that_leave_different_work_to_the_cpu_do_not_compare(operator):
         assert ("do not compare" in text) == differs
 
 
+def test_columns_that_leave_different_work_to_the_cpu_do_not_compare():
+    network = model("g (float[1,3,16,16] x) => (float[1,3,16,16] y) { [a] t = Relu(x) [b] y = Sigmoid(t) }")
+    for platforms in ("720", PLATFORMS):
+        comparison = ktc.compare(network, platforms=platforms)
+        differs = len({len(column.evaluation.cpu_nodes) for column in comparison.columns}) > 1
+        assert differs == (platforms != "720")
+        for text in (str(comparison), comparison.to_html(), comparison._repr_html_()):
+            assert ("differ in their number of CPU nodes" in text) == differs
+
+
+def test_the_text_shows_the_expected_error_of_each_column():
+    comparison = ktc.compare(DIGITS, platforms=["520", "720"])
+    for column in comparison.columns:
+        line = next(line for line in str(comparison).splitlines() if line.split()[:1] == [column.label])
+        (shown,) = re.findall(r"\+-([0-9.]+) %", line)
+        assert float(shown) == pytest.approx(column.evaluation.expected_error_percent, rel=0.05)
+
+
 def test_operators_match_by_tensor_first_then_by_name():
     first = operators(model("g (float[1] x) => (float[1] y) { [a] t = Exp(x) [b] u = Exp(t) [c] y = Exp(u) }"))
     second = operators(model("g (float[1] x) => (float[1] y) { [b] t = Exp(x) [a] v = Exp(t) [z] y = Exp(v) }"))
@@ -598,15 +616,24 @@ def test_command_fails_on_a_regression(tmp_path, capsys):
         (["{net}", "--output", "{net}/x"], "cannot be written"),
         (["{net}", "--baseline", "{text}"], "is not JSON"),
         (["{net}", "--baseline", "none.json"], "none.json"),
+        (["{net}", "--baseline", "{net}", "--fail-below", "-3"], "fail_below=-3.0"),
+        (["{dynamic}"], "dynamic.onnx: dimension 2 of input 'x'"),
+        (["{net}", "--datapath", "int9"], "int9"),
+        (["{net}", "--dma-bandwidth", "-1"], "dma_bandwidth=-1.0"),
     ],
 )
 def test_command_refuses_bad_input(tmp_path, capsys, arguments, words):
     net, text = tmp_path / "net.onnx", tmp_path / "text"
     onnx.save(network(), net)
     text.write_text("Hello, this is no model.\n" * 20)
-    filled = [word.format(net=net, folder=tmp_path, text=text) for word in arguments]
+    dynamic = tmp_path / "dynamic.onnx"
+    onnx.save(model("g (float[1,3,H,8] x) => (float[1,3,H,8] y) { y = Relu(x) }"), dynamic)
+    filled = [word.format(net=net, folder=tmp_path, text=text, dynamic=dynamic) for word in arguments]
     assert main(filled) == 2
-    assert words in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.count("error:") == len(captured.err.splitlines()) == 1
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["a.onnx", "b.onnx", "c.onnx"], ["a.onnx", "--fail-below", "0.9"]])

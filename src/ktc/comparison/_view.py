@@ -17,8 +17,19 @@ _BOUNDS_SHOWN = 2
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Say where the times of two versions do not compare, because one leaves more to the CPU than the other."""
+    """Say where times do not compare, because one version or column leaves more to the CPU than another."""
     sentences = []
+    numbers = {
+        single_line(column.label): len(column.evaluation.cpu_nodes)
+        for column in comparison.columns
+        if column.evaluation is not None
+    }
+    if not comparison.pairs and len(set(numbers.values())) > 1:
+        listed = ", ".join(f"{label} {number}" for label, number in numbers.items())
+        sentences.append(
+            f"the columns differ in their number of CPU nodes ({listed}), whose time is left out, "
+            "so their times and fps do not compare directly"
+        )
     for first, second in comparison.pairs:
         evaluations = [comparison.columns[index].evaluation for index in (first, second)]
         counts = [len(evaluation.cpu_nodes) for evaluation in evaluations if evaluation is not None]
