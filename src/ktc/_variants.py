@@ -122,7 +122,10 @@ def _setting(name: object, arguments: object) -> Setting:
     if name is None:
         changed = {key: value for key, value in values.items() if value != _ARGUMENTS[key]}
         changed |= {} if given is None else {"ip_config": given}
-        name = ", ".join(f"{key}={value}" for key, value in changed.items()) or _DEFAULT_NAME
+        try:
+            name = ", ".join(f"{key}={value}" for key, value in changed.items()) or _DEFAULT_NAME
+        except ValueError:  # a whole number of thousands of digits has no text
+            raise ConfigError("settings: a figure of ip_config is too large; give a smaller one.") from None
     if not isinstance(name, str) or not name:
         raise ConfigError(f"settings: the name {name!r} is not a text.")
     return Setting(name, EvaluationSettings(**values), _ip_config(given))

@@ -457,6 +457,15 @@ def test_values_that_are_neither_texts_nor_numbers_are_refused(value, words):
             call(good_model(), "720", [{"weight_bandwidth": value}])
 
 
+@pytest.mark.parametrize(
+    "figures", [{"read_bandwidth": 10**5000}, {"read_bandwidth": -1}, {"reed": 1}, 3], ids=["large", "-1", "name", "3"]
+)
+def test_figures_that_are_not_valid_are_refused(figures):
+    for call in (ktc.sweep, lambda m, p, s: ktc.compare(m, platforms=p, settings=s)):
+        with pytest.raises(ConfigError):
+            call(good_model(), ["520", "720"], [{"ip_config": figures}])
+
+
 def test_numbers_of_numpy_are_numbers(threads):
     rows = ktc.sweep(
         good_model(), "720", [{"dma_bandwidth": np.float32(2)}, {"dma_bandwidth": 2, "name": "n"}], threads
