@@ -420,6 +420,8 @@ def test_figures_of_the_users_own_are_those_of_modelconfig(tmp_path, threads, mo
     assert own["time_ms"] == expected.evaluation.time_ms > packaged["time_ms"]
     first, second = ktc.compare(FILES[0], platforms="720", settings=settings).columns
     assert (first.time_ms, second.time_ms) == (packaged["time_ms"], own["time_ms"])
+    text = str(ktc.compare(FILES[0], platforms="720", settings=settings))
+    assert text.count("figures of your own (read_bandwidth)") == 1
     (tmp_path / "ip_config_720.json").write_text('{"read_bandwidth": 0.1}')
     monkeypatch.setenv("KTC_IP_CONFIG", str(tmp_path))
     rows = ktc.sweep(FILES[0], ["720", "520"], executor=threads)

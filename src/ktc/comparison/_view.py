@@ -17,8 +17,14 @@ _BOUNDS_SHOWN = 2
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Say where times do not compare, because one version or column leaves more to the CPU than another."""
+    """Say where times do not compare, for CPU nodes differ in number, and where figures are the user's own."""
     sentences = []
+    for column in comparison.columns:
+        if column.evaluation is not None and column.evaluation.user_figures:
+            names = ", ".join(figure.name for figure in column.evaluation.user_figures)
+            sentences.append(
+                f"{single_line(column.label)}: figures of your own ({names}); the expected error does not hold for them"
+            )
     for version in dict.fromkeys(column.version for column in comparison.columns):
         numbers = [
             (single_line(column.label), len(column.evaluation.cpu_nodes))
