@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from ktc._variants import load
@@ -68,13 +69,12 @@ def annotate(
             f"evaluation is a {type(evaluation).__name__}; give what ModelConfig.evaluate returned for the model."
         )
     annotated = _copy(load(model, "model"))
+    _check_model(annotated, held)
     prefix = f"ktc.{held.platform}."
     for holder in (annotated, *annotated.graph.node):
         _clear(holder.metadata_props, prefix)
     nodes = _nodes_by_name(annotated)
     heads = _by_head(held.nodes)
-    if heads and nodes.keys().isdisjoint(origin for node in held.nodes for origin in node.origins):
-        raise ModelError("the evaluation is not of this model: no node of it is in the model; evaluate this model.")
     missing = 0
     for head, parts in heads.items():
         missing += _write(nodes, head, _figures(parts), prefix)
@@ -93,6 +93,41 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     copied = type(model)()
     copied.CopyFrom(model)
     return copied
+
+
+def _check_model(model: onnx.ModelProto, evaluation: Evaluation) -> None:
+    """Refuse an evaluation of another model: one with other nodes, or with other inputs, outputs or shapes.
+
+    Raises
+    ------
+    ModelError
+        The first difference.
+    """
+    from ktc.frontend import analyse
+
+    graph = analyse(model).graph
+    wrong = "the evaluation is not of this model"
+    remedy = "evaluate this model"
+    known = {operator.name for operator in graph.operators}
+    if missing := [name for node in evaluation.nodes for name in node.origins if name not in known]:
+        raise ModelError(f"{wrong}: its node {reprlib.repr(missing[0])} is not in the model; {remedy}.")
+    for tensor in evaluation.io:
+        value = graph.values.get(tensor.name)
+        if value is None:
+            raise ModelError(f"{wrong}: its tensor {reprlib.repr(tensor.name)} is not in the model; {remedy}.")
+        if value.shape is not None and value.shape != tensor.shape:
+            raise ModelError(
+                f"{wrong}: its tensor {reprlib.repr(tensor.name)} has the shape {list(tensor.shape)}, "
+                f"in the model {list(value.shape)}; {remedy}."
+            )
+    shapes: dict[str, set[object]] = {}
+    for operator in graph.operators:
+        shapes.setdefault(operator.name, set()).update(graph.shape(name) for name in operator.outputs)
+    for node in evaluation.nodes:
+        # A CPU node computes ONNX nodes whole, and so its shape is one of theirs; NPU nodes may compute a part.
+        possible = set().union(*(shapes[name] for name in node.origins))
+        if node.type == "CPU" and possible and None not in possible and node.output_shape not in possible:
+            raise ModelError(f"{wrong}: its node {reprlib.repr(node.name)} has another output shape; {remedy}.")
 
 
 def _nodes_by_name(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ktc.hardware.platform import load_platform
+from ktc.errors import ModelError
+from ktc.hardware.user_config import configured_platform, user_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     import onnx
 
@@ -29,6 +32,8 @@ class Estimator:
         The model, checked; it is not changed, and its weights are not read.
     name : str
         What the evaluations call the model.
+    path : path, optional
+        The file that the model was read from, which messages name.
 
     Raises
     ------
@@ -36,12 +41,17 @@ class Estimator:
         The graph is malformed, or an input has a dynamic dimension other than the batch.
     """
 
-    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+    def __init__(self, model: onnx.ModelProto, name: str, path: str | os.PathLike[str] | None = None) -> None:
         from ktc.frontend import analyse
 
         self.name = name
-        self._analysis: Analysis = analyse(model)
-        self._programs: dict[str, Program] = {}
+        try:
+            self._analysis: Analysis = analyse(model)
+        except ModelError as error:
+            if path is None:
+                raise
+            raise ModelError(f"{path}: {error}") from error
+        self._programs: dict[tuple[str, ...], Program] = {}
 
     @property
     def operators(self) -> Sequence[Operator]:
@@ -49,25 +59,31 @@ class Estimator:
         return self._analysis.graph.operators
 
     def program(self, platform: Platform) -> Program:
-        """Lower the model for a platform, the first time that it is asked for."""
+        """Lower the model for a platform with its figures, the first time that it is asked for."""
         from ktc.frontend import lower_analysed
 
-        if platform.name not in self._programs:
-            self._programs[platform.name] = lower_analysed(self._analysis, platform)
-        return self._programs[platform.name]
+        key = platform.name, *(f"{figure.name}={figure.value!r}" for figure in user_figures(platform))
+        if key not in self._programs:
+            self._programs[key] = lower_analysed(self._analysis, platform)
+        return self._programs[key]
 
-    def evaluate(self, platform: str, settings: EvaluationSettings) -> Evaluation:
-        """Estimate what one inference costs.
+    def evaluate(
+        self,
+        platform: str,
+        settings: EvaluationSettings,
+        ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    ) -> Evaluation:
+        """Estimate what one inference costs; `ip_config` is that of ``ModelConfig.evaluate``.
 
         Raises
         ------
         ConfigError
-            The platform does not know a setting.
+            The platform does not know a setting, or `ip_config` is not valid.
         """
         from ktc.evaluator import check_settings, evaluate
         from ktc.hardware.input_formats import input_format
 
-        loaded = load_platform(platform)
+        loaded = configured_platform(platform, ip_config)
         if settings.input_fmt is not None and loaded.selectable_input_format:
             settings = dataclasses.replace(settings, input_fmt=input_format(settings.input_fmt).name)
         check_settings(settings, loaded)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ktc._folders import output_folder
 from ktc._variants import PLATFORMS
 from ktc.errors import ConfigError
+from ktc.hardware.user_config import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -54,6 +55,12 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
             metavar="VALUE",
             help=f"values of {argument}, e.g. {example}",
         )
+    parser.add_argument(
+        "--ip-config",
+        metavar="PATH",
+        help="file, or folder of files ip_config_<platform>.json, with figures in place of the packaged ones "
+        f"(default: what the environment variable {ENVIRONMENT_VARIABLE} names)",
+    )
 
 
 def models_among_options(options: argparse.Namespace) -> list[str]:
@@ -87,6 +94,8 @@ def chosen_settings(options: argparse.Namespace) -> list[dict[str, str | float]]
         setting = {_SETTINGS[option]: _typed(option, value) for option, value in pairs.items()}
         if pairs:
             setting["name"] = " ".join(f"{option}={value}" for option, value in pairs.items())
+        if options.ip_config is not None:
+            setting = {"name": "default"} | setting | {"ip_config": options.ip_config}
         result.append(setting)
     return result
 

@@ -11,6 +11,7 @@ from ktc._files import write_files
 from ktc._options import add_axes, check_destination, chosen_platforms, chosen_settings, models_among_options
 from ktc._table import text_table
 from ktc.comparison import compare, find_regressions, read_baseline
+from ktc.comparison._regressions import check_factor
 from ktc.errors import ConfigError, KtcError
 from ktc.report._format import single_line
 
@@ -69,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(models: list[str], options: argparse.Namespace) -> int:
-    # The baseline and the destination are checked before any work is done.
+    # The factor, the baseline and the destination are checked before any work is done.
+    factor = _FAIL_BELOW if options.fail_below is None else options.fail_below
+    check_factor(factor)
     baseline = None if options.baseline is None else read_baseline(options.baseline)
     target = None if options.json is None else check_destination(options.json, "--json")
     if target is not None and baseline is not None and target.exists() and target.samefile(options.baseline):
@@ -77,16 +80,15 @@ def _run(models: list[str], options: argparse.Namespace) -> int:
     comparison = compare(
         *models, platforms=chosen_platforms(options), settings=chosen_settings(options), output_dir=options.output
     )
+    if all(column.evaluation is None for column in comparison.columns):
+        raise ConfigError(f"{models[0]}: nothing could be evaluated: {comparison.columns[0].error}")
     sys.stdout.write(comparison.to_text(None if options.all else _ROWS_SHOWN))
     if target is not None:
         _write_json(comparison, target)
     for path in (*comparison.files.values(), *([target] if target is not None else [])):
         sys.stdout.write(f"written: {path}\n")
-    if all(column.evaluation is None for column in comparison.columns):
-        raise ConfigError(f"{models[0]}: nothing could be evaluated: {comparison.columns[0].error}")
     if baseline is None:
         return 0
-    factor = _FAIL_BELOW if options.fail_below is None else options.fail_below
     regressions = find_regressions(comparison, baseline, factor)
     sys.stdout.write(_verdict(regressions, options.baseline, factor))
     return _WORSE if regressions else 0

@@ -41,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KtcError as error:
         return report_error(parser.prog, "", error)
     failed = rows.failed
+    if len(failed) == len(rows):
+        reasons = dict.fromkeys(row["error"] for row in failed)
+        others = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+        return report_error(parser.prog, "", KtcError(f"nothing could be evaluated: {next(iter(reasons))}{others}"))
     for reason in dict.fromkeys(row["error"] for row in failed):
         logger.warning(
             "%d of %d failed: %s", sum(row["error"] == reason for row in failed), len(rows), one_line(reason)
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{_text(rows)}\n")
     else:
         sys.stdout.write(f"{len(rows)} evaluations, {len(failed)} of them failed: {target}\n")
-    return 0 if len(failed) < len(rows) else 2
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

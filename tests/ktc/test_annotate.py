@@ -145,6 +145,36 @@ def test_nodes_inside_of_functions_have_no_place(caplog):
     assert "3 nodes are not annotated" in caplog.text
 
 
+def test_models_of_which_no_node_can_be_annotated_are_valid(caplog):
+    same = model("g (float[1,4] x) => (float[1,4] y) { [same] t = Exp(x) [same] y = Tanh(t) }")
+    call = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "mine" : 1]>'
+        "g (float[1,4] x) => (float[1,4] y) { y = mine.twice(x) }"
+        '<domain: "mine", opset_import: ["" : 17]> twice (a) => (c) { b = Exp(a) c = Tanh(b) }'
+    )
+    for network in (same, call):
+        caplog.clear()
+        annotated = ktc.annotate(network, evaluate(network))
+        assert not any(entries(node) for node in annotated.graph.node)
+        assert "fps" in entries(annotated)
+        assert re.search("[12] nodes are not annotated", caplog.text)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "g (float[1,64,800,800] x) => (float[1,64,800,800] y) { t = Relu(x) y = Cos(t) }",
+        "g (float[1,64,800,800] x) => (float[1,64,800,800] y) { y = Relu(x) }",
+        "g (float[1,3,8,8] x) => (float[1,3,8,8] z) { z = Relu(x) }",
+        "g (float[1,3,8,8] x) => (float[1,3,8,8] y) { y = Cos(x) }",
+    ],
+)
+def test_an_evaluation_of_another_model_with_positional_names_is_refused(other):
+    network = model("g (float[1,3,8,8] x) => (float[1,3,8,8] y) { y = Relu(x) }")
+    with pytest.raises(ModelError, match="not of this model"):
+        ktc.annotate(network, evaluate(model(other)))
+
+
 def test_a_report_and_a_path_will_do(tmp_path):
     report = ktc.ModelConfig(1, "1", "720", onnx_path=DIGITS).evaluate(output_dir=tmp_path)
     assert ktc.annotate(DIGITS, report) == ktc.annotate(onnx.load(DIGITS), report.evaluation)

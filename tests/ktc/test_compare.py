@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -167,6 +168,24 @@ def test_versions_that_leave_different_work_to_the_cpu_do_not_compare(operator):
     assert differs == (operator == "Sin")
     for text in (str(comparison), comparison.to_html(), comparison._repr_html_()):
         assert ("do not compare" in text) == differs
+
+
+def test_columns_that_leave_different_work_to_the_cpu_do_not_compare():
+    network = model("g (float[1,3,16,16] x) => (float[1,3,16,16] y) { [a] t = Relu(x) [b] y = Sigmoid(t) }")
+    for platforms in ("720", PLATFORMS):
+        comparison = ktc.compare(network, platforms=platforms)
+        differs = len({len(column.evaluation.cpu_nodes) for column in comparison.columns}) > 1
+        assert differs == (platforms != "720")
+        for text in (str(comparison), comparison.to_html(), comparison._repr_html_()):
+            assert ("differ in their number of CPU nodes" in text) == differs
+
+
+def test_the_text_shows_the_expected_error_of_each_column():
+    comparison = ktc.compare(DIGITS, platforms=["520", "720"])
+    for column in comparison.columns:
+        line = next(line for line in str(comparison).splitlines() if line.split()[:1] == [column.label])
+        (shown,) = re.findall(r"\+-([0-9.]+) %", line)
+        assert float(shown) == pytest.approx(column.evaluation.expected_error_percent, rel=0.05)
 
 
 def test_operators_match_by_tensor_first_then_by_name():
@@ -420,6 +439,7 @@ def spoil(document, *path, value):
         (["columns", 0, "result", "fps"], float("inf"), "not JSON"),
         (["columns", 0, "result", "cpu_nodes"], None, "cpu_nodes"),
         (["columns", 0, "result", "cpu_nodes"], [{"origins": [1]}], r"cpu_nodes\[0\]\.origins"),
+        (["columns", 0, "result", "cpu_nodes"], [{"origins": ["a"]}], r"cpu_nodes\[0\]\.operator"),
         (["columns", 1, "platform"], "520", "repeats"),
     ],
 )
@@ -471,6 +491,83 @@ def test_a_baseline_that_cannot_be_read_is_refused(tmp_path, kind):
         read_baseline(tmp_path if kind == "folder" else tmp_path / "none.json")
 
 
+def chain(operators, name=""):
+    """Operators one after the other, all of the same name."""
+    nodes = [onnx.helper.make_node(op, [f"t{i}"], [f"t{i + 1}"], name=name) for i, op in enumerate(operators)]
+    ends = [
+        onnx.helper.make_tensor_value_info(f"t{index}", onnx.TensorProto.FLOAT, [1, 8, 16, 16])
+        for index in (0, len(operators))
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def fallen(folder, before, now):
+    baseline = read_baseline(save(folder, ktc.compare(before, platforms="720").to_dict()))
+    found = find_regressions(ktc.compare(now, platforms="720"), baseline, 1e-9)
+    return [regression.what for regression in found].count("CPU node")
+
+
+@pytest.mark.parametrize("name", ["n", ""])
+@pytest.mark.parametrize(
+    ("before", "now", "count"),
+    [
+        ("Relu Cos Relu Relu", "Relu Cos Cos Cos", 2),
+        ("Relu Cos Relu", "Relu Relu Cos Relu", 0),
+        ("Relu Cos Cos", "Relu Cos Relu", 0),
+        ("Relu Cos", "Relu Cos Sin", 1),
+    ],
+)
+def test_cpu_nodes_are_counted_where_names_do_not_tell_them_apart(tmp_path, name, before, now, count):
+    assert fallen(tmp_path, chain(before.split(), name), chain(now.split(), name)) == count
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(*[st.lists(st.sampled_from(["Relu", "Cos", "Sin"]), max_size=5)] * 2, st.sampled_from(["n", ""]))
+def test_more_cpu_nodes_are_always_a_regression(tmp_path_factory, before, now, name):
+    before, now = ["Relu", *before], ["Relu", *now]
+    more = sum(op != "Relu" for op in now) - sum(op != "Relu" for op in before)
+    folder = tmp_path_factory.mktemp("chain")
+    assert fallen(folder, chain(before, name), chain(now, name)) >= max(0, more)
+    assert fallen(folder, chain(now, name), chain(now, name)) == 0
+
+
+def test_named_nodes_that_change_places_are_a_regression(tmp_path):
+    text = "g (float[1,4] x) => (float[1,4] y) {{ [a] t = {}(x) [b] y = {}(t) }}"
+    before, now = (model(text.format(*pair)) for pair in (("Cos", "Relu"), ("Relu", "Cos")))
+    assert fallen(tmp_path, before, now) == 1
+
+
+def test_a_baseline_without_fps_is_refused(current, tmp_path, document):
+    for column in document["columns"]:
+        column["result"]["fps"] = None
+    with pytest.raises(ConfigError, match="has no fps"):
+        regressions(current, tmp_path, document)
+
+
+def test_a_baseline_of_another_model_gives_a_warning(current, tmp_path, document, caplog):
+    assert regressions(current, tmp_path, document) == []
+    assert not caplog.records
+    for column in document["columns"]:
+        column["model"] = "another"
+    assert regressions(current, tmp_path, document) == []
+    assert caplog.text.count("'another'") == 1
+
+
+def test_a_key_that_is_repeated_is_refused(tmp_path):
+    (tmp_path / "base.json").write_text('{"columns": [], "columns": []}')
+    with pytest.raises(FormatError, match="'columns' stands there twice"):
+        read_baseline(tmp_path / "base.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_baseline_without_end_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(ConfigError, match="no regular file"):
+            read_baseline(path)
+
+
 # command line
 
 
@@ -519,15 +616,24 @@ def test_command_fails_on_a_regression(tmp_path, capsys):
         (["{net}", "--output", "{net}/x"], "cannot be written"),
         (["{net}", "--baseline", "{text}"], "is not JSON"),
         (["{net}", "--baseline", "none.json"], "none.json"),
+        (["{net}", "--baseline", "{net}", "--fail-below", "-3"], "fail_below=-3.0"),
+        (["{dynamic}"], "dynamic.onnx: dimension 2 of input 'x'"),
+        (["{net}", "--datapath", "int9"], "int9"),
+        (["{net}", "--dma-bandwidth", "-1"], "dma_bandwidth=-1.0"),
     ],
 )
 def test_command_refuses_bad_input(tmp_path, capsys, arguments, words):
     net, text = tmp_path / "net.onnx", tmp_path / "text"
     onnx.save(network(), net)
     text.write_text("Hello, this is no model.\n" * 20)
-    filled = [word.format(net=net, folder=tmp_path, text=text) for word in arguments]
+    dynamic = tmp_path / "dynamic.onnx"
+    onnx.save(model("g (float[1,3,H,8] x) => (float[1,3,H,8] y) { y = Relu(x) }"), dynamic)
+    filled = [word.format(net=net, folder=tmp_path, text=text, dynamic=dynamic) for word in arguments]
     assert main(filled) == 2
-    assert words in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.count("error:") == len(captured.err.splitlines()) == 1
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["a.onnx", "b.onnx", "c.onnx"], ["a.onnx", "--fail-below", "0.9"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import io
 import multiprocessing
 import os
@@ -12,9 +13,10 @@ import re
 import subprocess
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -219,7 +221,7 @@ def test_a_model_that_ends_its_process_costs_only_its_own_rows(tmp_path, monkeyp
 
 
 def test_an_unexpected_error_is_a_row(monkeypatch, threads, caplog):
-    def evaluate(self, platform, settings):
+    def evaluate(self, platform, settings, ip_config):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(_cases.Estimator, "evaluate", evaluate)
@@ -341,6 +343,8 @@ def test_command_combines_settings(network, tmp_path):
     ("arguments", "words"),
     [
         (["missing.onnx"], "no such file"),
+        (["nodir"], "nodir"),
+        (["{folder}/dynamic.onnx"], "dynamic.onnx: dimension 2 of input 'x'"),
         (["{net}", "--platform", "999"], "not a Kneron platform"),
         (["{net}", "--datapath", "int7"], "int7"),
         (["{net}", "--csv", "{folder}"], "folder"),
@@ -350,10 +354,15 @@ def test_command_combines_settings(network, tmp_path):
         (["{net}", "--weight-bandwidth", "nan"], "not a positive number"),
     ],
 )
-def test_command_refuses_bad_input(network, capsys, caplog, arguments, words):
+def test_command_refuses_bad_input(network, capsys, arguments, words):
+    dynamic = model("g (float[1,3,H,8] x) => (float[1,3,H,8] y) { y = Relu(x) }")
+    onnx.save(dynamic, network.parent / "dynamic.onnx")
     filled = [word.format(net=network, folder=network.parent) for word in arguments]
     assert main(filled) == 2
-    assert words in capsys.readouterr().err + caplog.text
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert "error: " in captured.err
+    assert captured.out == ""
 
 
 def test_command_needs_a_model(capsys):
@@ -398,3 +407,105 @@ def test_module_is_the_function_and_the_command(network):
         done = subprocess.run([sys.executable, "-W", "error", *command], capture_output=True, text=True, check=True)
         assert done.stderr == ""  # no progress where there is no terminal
         assert done.stdout
+
+
+# figures of the user's own
+
+
+def test_figures_of_the_users_own_are_those_of_modelconfig(tmp_path, threads, monkeypatch):
+    slow = {"read_bandwidth": 0.1}
+    expected = ktc.ModelConfig(1, "1", "720", onnx_path=FILES[0]).evaluate(output_dir=tmp_path, ip_config=slow)
+    settings = [{}, {"ip_config": slow}]
+    packaged, own = ktc.sweep(FILES[0], "720", settings, threads)
+    assert own["time_ms"] == expected.evaluation.time_ms > packaged["time_ms"]
+    first, second = ktc.compare(FILES[0], platforms="720", settings=settings).columns
+    assert (first.time_ms, second.time_ms) == (packaged["time_ms"], own["time_ms"])
+    text = str(ktc.compare(FILES[0], platforms="720", settings=settings))
+    assert text.count("figures of your own (read_bandwidth)") == 1
+    (tmp_path / "ip_config_720.json").write_text('{"read_bandwidth": 0.1}')
+    monkeypatch.setenv("KTC_IP_CONFIG", str(tmp_path))
+    rows = ktc.sweep(FILES[0], ["720", "520"], executor=threads)
+    assert rows[0]["time_ms"] == own["time_ms"]
+    assert rows[1]["error"] is None
+    assert ktc.compare(FILES[0], platforms="720").columns[0].time_ms == own["time_ms"]
+
+
+@pytest.mark.parametrize("module", ["ktc.sweep", "ktc.compare"])
+def test_commands_take_figures_of_the_users_own(module, network, tmp_path, capsys, monkeypatch):
+    command = importlib.import_module(module).main
+    (tmp_path / "own").mkdir()
+    own = tmp_path / "own" / "ip_config_720.json"
+    own.write_text('{"read_bandwidth": 0.001}')
+    texts = []
+    for arguments in ([], ["--ip-config", str(own)], ["--ip-config", str(own.parent)]):
+        assert command([str(network), "--platform", "720", *arguments]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] != texts[1] == texts[2]
+    assert command([str(network), "--platform", "720", "--ip-config", str(tmp_path / "none")]) == 2
+    assert "no such configuration" in capsys.readouterr().err
+    monkeypatch.setenv("KTC_IP_CONFIG", str(tmp_path / "none"))
+    assert command([str(network), "--platform", "720"]) == 2
+    assert "no such configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.ones(3), "weight_bandwidth is a ndarray"), (10**5000, "too large"), ([1], "is a list")],
+    ids=["array", "large", "list"],
+)
+def test_values_that_are_neither_texts_nor_numbers_are_refused(value, words):
+    for call in (ktc.sweep, lambda m, p, s: ktc.compare(m, platforms=p, settings=s)):
+        with pytest.raises(ConfigError, match=words):
+            call(good_model(), "720", [{"weight_bandwidth": value}])
+
+
+@pytest.mark.parametrize(
+    "figures", [{"read_bandwidth": 10**5000}, {"read_bandwidth": -1}, {"reed": 1}, 3], ids=["large", "-1", "name", "3"]
+)
+def test_figures_that_are_not_valid_are_refused(figures):
+    for call in (ktc.sweep, lambda m, p, s: ktc.compare(m, platforms=p, settings=s)):
+        with pytest.raises(ConfigError):
+            call(good_model(), ["520", "720"], [{"ip_config": figures}])
+
+
+def test_numbers_of_numpy_are_numbers(threads):
+    rows = ktc.sweep(
+        good_model(), "720", [{"dma_bandwidth": np.float32(2)}, {"dma_bandwidth": 2, "name": "n"}], threads
+    )
+    assert rows.failed == []
+    assert rows[0]["time_ms"] == rows[1]["time_ms"]
+
+
+# executors that drop work
+
+
+class Dropping(ThreadPoolExecutor):
+    """Cancels the first task, refuses the second, and runs the rest."""
+
+    def submit(self, function, /, *arguments):
+        self.count = getattr(self, "count", 0) + 1
+        if self.count == 2:
+            raise RuntimeError("cannot schedule new futures")
+        future = Future() if self.count == 1 else super().submit(function, *arguments)
+        if self.count == 1:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        return future
+
+
+def test_work_that_an_executor_drops_is_a_row():
+    with Dropping(1) as executor:
+        rows = ktc.sweep({name: good_model() for name in "abc"}, "720", executor=executor, workers=1)
+    errors = {row["model"]: row["error"] for row in rows}
+    assert sorted(filter(None, errors.values())) == [
+        "CancelledError: the executor dropped this evaluation.",
+        "RuntimeError: cannot schedule new futures",
+    ]
+    assert list(errors.values()).count(None) == 1
+
+
+def test_an_executor_that_is_shut_down_gives_rows():
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    rows = ktc.sweep(good_model(), ["720", "520"], executor=executor)
+    assert all("RuntimeError" in row["error"] for row in rows)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ktc._estimator import Estimator
-from ktc._variants import PLATFORMS, load, model_name, parse_platforms, parse_settings
+from ktc._variants import PLATFORMS, check_ip_configs, file_name, load, model_name, parse_platforms, parse_settings
 from ktc.comparison._comparison import Cell, Comparison, ComparisonColumn, ComparisonRow, column_pairs
 from ktc.errors import ConfigError
 
@@ -54,8 +54,8 @@ def compare(
     platforms : list of str
         Names of platforms.
     settings : list of dict, or dict of dict, optional
-        Arguments of ``ModelConfig.evaluate`` (not ``output_dir``); ``"name"`` or the key names them. None is the
-        defaults.
+        Arguments of ``ModelConfig.evaluate`` (not ``output_dir`` and ``advice``), ``ip_config`` included; ``"name"`` or
+        the key names them. None is the defaults.
     output_dir : path, optional
         Folder for ``comparison.html``, ``comparison.json`` and ``comparison.txt``; without it nothing is written.
 
@@ -73,6 +73,7 @@ def compare(
     """
     chosen = parse_platforms(platforms)
     parsed = parse_settings(settings)
+    check_ip_configs(chosen, parsed)
     folder = None
     if output_dir is not None:
         from ktc._folders import output_folder
@@ -80,7 +81,8 @@ def compare(
         folder = output_folder(output_dir, "")
     given = [model] if other is None else [model, other]
     estimators = [
-        Estimator(load(item, argument), model_name(item)) for item, argument in zip(given, _VERSIONS, strict=False)
+        Estimator(load(item, argument), model_name(item), file_name(item))
+        for item, argument in zip(given, _VERSIONS, strict=False)
     ]
     columns = tuple(
         _column(estimator, version, platform, setting, _label(estimators, version, platform, setting, parsed))
@@ -113,7 +115,7 @@ def _label(
 def _column(estimator: Estimator, version: Version, platform: str, setting: Setting, label: str) -> ComparisonColumn:
     evaluation, error = None, None
     try:
-        evaluation = estimator.evaluate(platform, setting.settings)
+        evaluation = estimator.evaluate(platform, setting.settings, setting.ip_config)
     except ConfigError as refusal:
         error = str(refusal)
     return ComparisonColumn(version, estimator.name, platform, setting.name, setting.settings, label, evaluation, error)

@@ -75,7 +75,8 @@ def _result(column: ComparisonColumn) -> dict[str, Any] | None:
         "dram_bytes": evaluation.dram_bytes,
         "time_by_bound": [asdict(part) for part in time_by_bound(evaluation)],
         "cpu_nodes": [
-            {"node": node.name, "origins": list(node.origins), "reason": node.reason} for node in evaluation.cpu_nodes
+            {"node": node.name, "origins": list(node.origins), "operator": node.backend, "reason": node.reason}
+            for node in evaluation.cpu_nodes
         ],
         "warnings": list(messages(evaluation)),
     }

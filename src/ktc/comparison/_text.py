@@ -41,18 +41,19 @@ def signed(change: float | None) -> str:
 
 
 def _totals(comparison: Comparison) -> str:
-    header = ("column", "fps", "ms", "nodes", "CPU nodes", "MB weights", "MB DRAM", "bound")
+    header = ("column", "fps", "ms", "expected error", "nodes", "CPU nodes", "MB weights", "MB DRAM", "bound")
     return text_table(header, [_total(column) for column in comparison.columns])
 
 
 def _total(column: ComparisonColumn) -> tuple[str, ...]:
     label, evaluation = single_line(column.label), column.evaluation
     if evaluation is None:
-        return (label, *[NOT_AVAILABLE] * 7)
+        return (label, *[NOT_AVAILABLE] * 8)
     return (
         label,
         NOT_AVAILABLE if column.fps is None else digits(column.fps, 4),
         digits(evaluation.time_ms, 4),
+        f"+-{digits(evaluation.expected_error_percent, 2)} %",
         str(len(evaluation.nodes)),
         str(len(evaluation.cpu_nodes)),
         digits(evaluation.weight_bytes / 1e6, 3),

@@ -17,8 +17,26 @@ _BOUNDS_SHOWN = 2
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Say where the times of two versions do not compare, because one leaves more to the CPU than the other."""
+    """Say where times do not compare, for CPU nodes differ in number, and where figures are the user's own."""
     sentences = []
+    for column in comparison.columns:
+        if column.evaluation is not None and column.evaluation.user_figures:
+            names = ", ".join(figure.name for figure in column.evaluation.user_figures)
+            sentences.append(
+                f"{single_line(column.label)}: figures of your own ({names}); the expected error does not hold for them"
+            )
+    for version in dict.fromkeys(column.version for column in comparison.columns):
+        numbers = [
+            (single_line(column.label), len(column.evaluation.cpu_nodes))
+            for column in comparison.columns
+            if column.evaluation is not None and column.version == version
+        ]
+        if len({number for _, number in numbers}) > 1:
+            listed = ", ".join(f"{label}: {number}" for label, number in numbers)
+            sentences.append(
+                f"the columns differ in their number of CPU nodes ({listed}), whose time is left out, "
+                "so their times and fps do not compare directly"
+            )
     for first, second in comparison.pairs:
         evaluations = [comparison.columns[index].evaluation for index in (first, second)]
         counts = [len(evaluation.cpu_nodes) for evaluation in evaluations if evaluation is not None]

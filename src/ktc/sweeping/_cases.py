@@ -52,7 +52,7 @@ class Source:
     def estimator(self) -> Estimator:
         """Read the model; raises a KtcError if that is not possible."""
         if self.path is not None:
-            return Estimator(read_model(self.path, "models"), self.name)
+            return Estimator(read_model(self.path, "models"), self.name, self.path)
         import onnx
 
         return Estimator(onnx.ModelProto.FromString(self.graph), self.name)

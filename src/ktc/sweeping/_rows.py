@@ -28,7 +28,7 @@ def fill_rows(task: Task) -> list[Row]:
 
 def _row(case: Case, estimator: Estimator) -> Row:
     try:
-        evaluation = estimator.evaluate(case.platform, case.setting.settings)
+        evaluation = estimator.evaluate(case.platform, case.setting.settings, case.setting.ip_config)
     except KtcError as error:
         return failure(case, str(error))
     return _names(case) | _figures(evaluation) | {"error": None}

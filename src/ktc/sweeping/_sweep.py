@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ktc._variants import PLATFORMS, parse_platforms, parse_settings
+from ktc._variants import PLATFORMS, check_ip_configs, parse_platforms, parse_settings
 from ktc.errors import ConfigError
 from ktc.sweeping._cases import group_cases, make_cases
 from ktc.sweeping._rows import failure, fill_rows
@@ -51,8 +51,8 @@ def sweep(
     platforms : list of str
         Names of platforms.
     settings : list of dict, or dict of dict, optional
-        Arguments of ``ModelConfig.evaluate`` (not ``output_dir``); ``"name"`` or the key names them. None is the
-        defaults.
+        Arguments of ``ModelConfig.evaluate`` (not ``output_dir`` and ``advice``), ``ip_config`` included; ``"name"`` or
+        the key names them. None is the defaults.
     executor : concurrent.futures.Executor, optional
         Runs the evaluations and stays open; paths have to mean the same to its workers. Without one, this
         machine's processes do (a script needs the usual ``if __name__ == "__main__":`` where these are spawned).
@@ -72,7 +72,7 @@ def sweep(
         An argument is not what it has to be: an unknown platform, an unknown setting, no models. A file that
         cannot be read and a setting that a platform refuses are rows with an error.
     """
-    cases = make_cases(models, parse_platforms(platforms), parse_settings(settings))
+    cases = _cases(models, platforms, settings)
     rows: dict[int, Row] = {}
     results = _results(cases, executor, _check_workers(workers))
     with contextlib.closing(results), _progress(cases) as advance:
@@ -96,8 +96,14 @@ def sweep_rows(
 
     Closing the iterator cancels what has not begun. Parameters and errors are those of `sweep`.
     """
-    cases = make_cases(models, parse_platforms(platforms), parse_settings(settings))
+    cases = _cases(models, platforms, settings)
     return (row for _, row in _results(cases, executor, _check_workers(workers)))
+
+
+def _cases(models: object, platforms: object, settings: object) -> list[Case]:
+    chosen, parsed = parse_platforms(platforms), parse_settings(settings)
+    check_ip_configs(chosen, parsed)
+    return make_cases(models, chosen, parsed)
 
 
 def _check_workers(workers: int | None) -> int:
@@ -124,7 +130,7 @@ def _results(cases: list[Case], executor: Executor | None, workers: int) -> Gene
     if tasks:
         with ProcessPoolExecutor(min(workers, len(tasks))) as pool:
             for task, future in _completed(tasks, pool):
-                if isinstance(future.exception(), BrokenProcessPool):
+                if isinstance(_error_of(future), BrokenProcessPool):
                     lost.append(task)
                 else:
                     yield from zip((case.index for case in task), _rows_of(task, future), strict=True)
@@ -137,7 +143,7 @@ def _results(cases: list[Case], executor: Executor | None, workers: int) -> Gene
 def _completed(tasks: list[Task], executor: Executor) -> Iterator[tuple[Task, Future[list[Row]]]]:
     from concurrent.futures import as_completed
 
-    futures = {executor.submit(fill_rows, task): task for task in tasks}
+    futures = {_submitted(executor, task): task for task in tasks}
     try:
         for future in as_completed(futures):
             yield futures[future], future
@@ -146,8 +152,26 @@ def _completed(tasks: list[Task], executor: Executor) -> Iterator[tuple[Task, Fu
             future.cancel()
 
 
+def _submitted(executor: Executor, task: Task) -> Future[list[Row]]:
+    """The future of a task; where the executor takes none, for it was shut down or broke, one that has the error."""
+    from concurrent.futures import Future
+
+    try:
+        return executor.submit(fill_rows, task)
+    except Exception as error:  # noqa: BLE001  (executors are the caller's; the error goes into the rows)
+        refused: Future[list[Row]] = Future()
+        refused.set_exception(error)
+        return refused
+
+
+def _error_of(future: Future[list[Row]]) -> BaseException | None:
+    from concurrent.futures import CancelledError
+
+    return CancelledError("the executor dropped this evaluation.") if future.cancelled() else future.exception()
+
+
 def _rows_of(task: Task, future: Future[list[Row]]) -> list[Row]:
-    error = future.exception()
+    error = _error_of(future)
     if error is None:
         return future.result()
     logger.warning("%s: %s: %s", task[0].source.name, type(error).__name__, error)
@@ -161,3 +185,4 @@ def _progress(cases: list[Case]) -> Iterator[Callable[[int], object]]:
 
     with tqdm(total=len(cases), unit="evaluation", disable=None, file=sys.stderr, leave=False) as bar:
         yield bar.update
+        bar.refresh()  # a bar that was fast shows its end too
