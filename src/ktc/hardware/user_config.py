@@ -18,7 +18,7 @@ from ktc.hardware.platform import Figure, Platform, load_platform, parse_platfor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENVIRONMENT_VARIABLE", "UserFigure", "configured_platform", "user_figures"]
+__all__ = ["ENVIRONMENT_VARIABLE", "UserFigure", "configuration_in_force", "configured_platform", "user_figures"]
 
 ENVIRONMENT_VARIABLE = "KTC_IP_CONFIG"
 
@@ -86,7 +86,7 @@ def configured_platform(
         unit or range.
     """
     packaged = load_platform(name)
-    chosen = ip_config if ip_config is not None else os.environ.get(ENVIRONMENT_VARIABLE) or None
+    chosen = configuration_in_force(ip_config)
     if chosen is None:
         return packaged
     if isinstance(chosen, Mapping):
@@ -94,8 +94,8 @@ def configured_platform(
     if not isinstance(chosen, (str, os.PathLike)):
         raise ConfigError(f"ip_config={reprlib.repr(chosen)} is neither a path nor a mapping of figures.")
     path = Path(chosen)
-    if path.is_dir():
-        files = [entry for entry in sorted(path.iterdir()) if _NAME.fullmatch(entry.name)]
+    files = _files(path)
+    if files is not None:
         if not files:
             raise ConfigError(f"{path}: the folder has no file ip_config_<platform>.json, such as ip_config_720.json.")
         path = path / f"ip_config_{packaged.name}.json"
@@ -104,6 +104,13 @@ def configured_platform(
     elif (match := _NAME.fullmatch(path.name)) and match[1] != packaged.name:
         raise ConfigError(f"{path}: is for KL{match[1]} by its name, but {packaged.title} is evaluated.")
     return _merged(packaged, _read(path), str(path))
+
+
+def configuration_in_force(
+    ip_config: str | os.PathLike[str] | Mapping[str, Any] | None,
+) -> str | os.PathLike[str] | Mapping[str, Any] | None:
+    """``ip_config``, or what the environment variable ``KTC_IP_CONFIG`` names if it is None."""
+    return ip_config if ip_config is not None else os.environ.get(ENVIRONMENT_VARIABLE) or None
 
 
 def user_figures(platform: Platform) -> tuple[UserFigure, ...]:
@@ -116,6 +123,17 @@ def user_figures(platform: Platform) -> tuple[UserFigure, ...]:
         for name, figure in platform.figures.items()
         if figure.value != packaged[name].value
     )
+
+
+def _files(folder: Path) -> list[Path] | None:
+    """Configuration files in a folder; None if it is not a folder."""
+    try:
+        if not folder.is_dir():
+            return None
+        return [entry for entry in sorted(folder.iterdir()) if _NAME.fullmatch(entry.name)]
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"{folder}: cannot be read ({reason}).") from error
 
 
 def _read(path: Path) -> object:
