@@ -41,7 +41,8 @@ def slow(tmp_path):
 
 def numbers(platform: str) -> list[str]:
     fields = dataclasses.fields(load_platform(platform))
-    return [f.name for f in fields if f.type == "float" and f.name != "expected_error_percent"]
+    names = [f.name for f in fields if f.type == "float" and f.name not in ("expected_error_percent", "exposed_share")]
+    return [name for name in names if not name.endswith("macs_per_cycle") or name.startswith("cpu_")]  # of any size
 
 
 @settings(deadline=None)
@@ -296,3 +297,57 @@ def test_a_folder_that_cannot_be_listed_is_a_config_error(tmp_path, monkeypatch)
     monkeypatch.setattr(Path, "iterdir", refuse)  # mode bits do not stop root
     with pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\)"):
         configured_platform(720, tmp_path)
+
+
+def test_the_exposed_share_is_from_0_to_1():
+    for value in (0, 0.0, 0.5, 1):
+        assert configured_platform(720, {"exposed_share": value}).exposed_share == value
+    for value in (-0.1, 1.01, float("nan"), True, "0.5"):
+        with pytest.raises(ConfigError, match=r"exposed_share .* has to be a number from 0 to 1"):
+            configured_platform(720, {"exposed_share": value})
+
+
+@pytest.mark.parametrize("platform", platform_names())
+@pytest.mark.parametrize(
+    ("rate", "bound"),
+    [
+        ("conv_macs_per_cycle", "theoretical_spatial_macs_per_cycle"),
+        ("pointwise_macs_per_cycle", "theoretical_pointwise_macs_per_cycle"),
+        ("depthwise_macs_per_cycle", "theoretical_depthwise_macs_per_cycle"),
+        ("depthwise_wide_macs_per_cycle", "theoretical_depthwise_macs_per_cycle"),
+        ("theoretical_spatial_macs_per_cycle", "macs_per_cycle"),
+    ],
+)
+def test_no_rate_is_above_the_one_that_bounds_it(platform, rate, bound):
+    packaged = load_platform(platform)
+    assert configured_platform(platform, {rate: getattr(packaged, bound)})
+    for figures in ({rate: 1.01 * getattr(packaged, bound)}, {bound: 0.99 * getattr(packaged, rate)}):
+        with pytest.raises(ConfigError, match=r"has to be at most theoretical_|has to be at most macs_per_cycle"):
+            configured_platform(platform, figures)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"cpu_core": "\ud800"},
+        {"read_bandwidth": {"value": 4.0, "source": "a\udcff"}},
+        {"fused_activations": ["\ud800"]},
+    ],
+)
+def test_text_that_is_none_is_a_config_error(figures):
+    with pytest.raises(ConfigError, match="not valid text"):
+        configured_platform(720, figures)
+
+
+@pytest.mark.parametrize("argument", ["weight_bandwidth", "dma_bandwidth"])
+def test_bandwidth_arguments_have_the_range_of_the_figures(argument, tmp_path):
+    for value in (5e-324, 1e-310, 10**400, 1e300, -1, 0, float("nan"), True, "2", np.float32(0)):
+        with pytest.raises(ConfigError, match=f"{argument}=.*between 1e-09 and 1e\\+15"):
+            evaluate(tmp_path, **{argument: value})
+    plain = evaluate(tmp_path, **{argument: 2})
+    for value in (np.float32(2), np.float64(2), np.int64(2)):
+        report = evaluate(tmp_path, **{argument: value})
+        assert report == plain
+        assert json.loads((tmp_path / "model_fx_report.json").read_text()) == plain.to_dict()
+    for value in (1e-9, 1e15):
+        assert evaluate(tmp_path, **{argument: value}).time_ms > 0

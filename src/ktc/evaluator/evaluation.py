@@ -98,6 +98,8 @@ class NodeEvaluation:
         What of ``live_bytes`` is in DRAM, since it does not fit on chip or has to pass there.
     outside_calibration : tuple of str
         What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
+    width_factor : float
+        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it.
     """
 
     name: str
@@ -133,6 +135,7 @@ class NodeEvaluation:
     live_bytes: int = 0
     spilled_bytes: int = 0
     outside_calibration: tuple[str, ...] = ()
+    width_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
