@@ -98,8 +98,8 @@ def test_documented_settings_are_allowed(platform):
     view = load_platform(platform)
     check_settings(EvaluationSettings(compiler_tiling="deep_search", weight_bandwidth=1, dma_bandwidth=2.5), view)
     for datapath in view.datapath_modes:
-        for weight in view.weight_modes:
-            check_settings(EvaluationSettings(datapath_bitwidth_mode=datapath, weight_bitwidth_mode=weight), view)
+        for weights in view.weight_modes:
+            check_settings(EvaluationSettings(datapath_bitwidth_mode=datapath, weight_bitwidth_mode=weights), view)
 
 
 def test_a_program_of_another_platform_is_refused():

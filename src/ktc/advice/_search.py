@@ -65,6 +65,7 @@ FULL = Budget(candidates=40, nodes=60_000, optimizer=True)
 class _Result:
     time_ms: float
     cpu_nodes: int
+    cpu_ms: float | None
 
     def helps(self, other: _Result, threshold: float) -> bool:
         """Whether this is better than the other: less time, or fewer CPU nodes, and not more of these."""
@@ -180,7 +181,8 @@ def _try(situation: Situation, candidate: Candidate) -> tuple[_Result | None, fl
 
 
 def _result(evaluation: Evaluation) -> _Result:
-    return _Result(evaluation.time_ms, len(evaluation.cpu_nodes))
+    cpu_ms = None if evaluation.cpu_nodes_without_time else evaluation.cpu_time_ms
+    return _Result(evaluation.time_ms, len(evaluation.cpu_nodes), cpu_ms)
 
 
 def _best_of_groups(candidates: list[Candidate], helping: dict[int, _Result]) -> list[int]:
@@ -214,6 +216,8 @@ def _advice(candidate: Candidate, before: _Result, after: _Result, evaluation: E
         cpu_nodes_before=before.cpu_nodes,
         cpu_nodes_after=after.cpu_nodes,
         expected_error_percent=evaluation.expected_error_percent,
+        cpu_ms_before=before.cpu_ms,
+        cpu_ms_after=after.cpu_ms,
     )
 
 

@@ -110,7 +110,7 @@ class _Cost(NamedTuple):
 
 def _cpu_cost(node: Node) -> _Cost:
     macs = node.mac.macs if node.mac else 0
-    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 1.0)
+    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0)
 
 
 def _npu_cost(

@@ -99,7 +99,8 @@ class NodeEvaluation:
     outside_calibration : tuple of str
         What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
     width_factor : float
-        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it.
+        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it; 0 for
+        CPU nodes.
     """
 
     name: str
@@ -264,6 +265,11 @@ class Evaluation:
     def cpu_time_ms(self) -> float:
         """Rough time of the CPU nodes on the host core, in ms: an order of magnitude, no part of `time_ms`."""
         return sum(node.cpu_ms or 0.0 for node in self.nodes)
+
+    @property
+    def cpu_dominates(self) -> bool:
+        """Whether the rough time of the CPU nodes exceeds `time_ms`, which leaves them out."""
+        return self.cpu_time_ms > self.time_ms
 
     @property
     def cpu_nodes_without_time(self) -> int:
