@@ -406,3 +406,16 @@ def test_no_node_uses_more_than_the_peak_of_its_widths(platform, mode):
     assert drawn.peak == pytest.approx(peak / chip.weight_4bit_factor if faster else peak)
     assert drawn.peak_widths == ("with 4-bit weights" if faster else "in 8 bit")
     assert all(point.y <= drawn.flat[1] for point in drawn.points)
+
+
+def test_strips_compute_no_row_twice_where_kernels_have_one_row():
+    """Rows that do not divide evenly leave a shorter last strip; 1x1 kernels need no row twice."""
+    graph = "g (float[1,64,301,301] x) => (float[1,64,301,301] y) { a = Conv (x, w) b = Conv (a, w) y = Conv (b, w) }"
+    chip = load_platform("720")
+    program = lower(model(graph, w=weight(64, 64, 1, 1)), chip)
+    default, searched = (
+        evaluate(program, chip, EvaluationSettings(compiler_tiling=tiling)) for tiling in ("default", "deep_search")
+    )
+    assert searched.dram_bytes < default.dram_bytes
+    for before, after in zip(default.nodes, searched.nodes, strict=True):
+        assert after.mac_cycles == pytest.approx(before.mac_cycles, rel=1e-12)

@@ -99,8 +99,8 @@ class NodeEvaluation:
     outside_calibration : tuple of str
         What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
     width_factor : float
-        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it; 0 for
-        CPU nodes.
+        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it; 0
+        for CPU nodes.
     """
 
     name: str
