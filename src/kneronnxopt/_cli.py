@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
 import sys
@@ -21,6 +22,8 @@ _INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run ``main`` and end the process with its exit code; quietly on Ctrl-C and when nobody reads the output."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be UTF-8, as on stderr
     try:
         code = main()
         sys.stdout.flush()

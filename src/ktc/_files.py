@@ -17,7 +17,7 @@ __all__ = ["write_files"]
 
 
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path, ...]:
-    """Write files into a folder: all of them are prepared first, then all are renamed into place.
+    r"""Write files into a folder: all of them are prepared first, then all are renamed into place.
 
     A file of the same name is replaced in one step. If anything fails, no partial and no temporary
     file stays behind, and files that were there before keep their contents unless the operating
@@ -28,7 +28,8 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path
     folder : Path
         Created, with its parents, if it does not exist.
     contents : mapping of str to str or bytes
-        File name, without folders, to contents. Text is written as UTF-8, newlines as they are.
+        File name, without folders, to contents. Text is written as UTF-8, newlines as they are, and
+        lone surrogates (of file names that are not UTF-8) as ``\udcff``.
 
     Returns
     -------
@@ -45,7 +46,10 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path
     for name in contents:
         if name in {"", ".", ".."} or "\0" in name or Path(name).name != name:
             raise ValueError(f"{name!r} is not a plain file name.")
-    data = {name: text.encode() if isinstance(text, str) else text for name, text in contents.items()}
+    data = {
+        name: text.encode(errors="backslashreplace") if isinstance(text, str) else text
+        for name, text in contents.items()
+    }
     try:
         return _write(Path(folder), data)
     except OSError as error:

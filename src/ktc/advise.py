@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             candidates=options.candidates,
             optimizer=not options.no_optimizer,
             compiler_tiling="deep_search" if options.deep_search else "default",
+            ip_config=options.ip_config,
         )
     except KtcError as error:
         return report_error(parser.prog, options.path, error)
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--candidates", type=int, metavar="N", help="try at most N changes")
     parser.add_argument("--no-optimizer", action="store_true", help="do not try kneronnxopt and its options")
     parser.add_argument("--deep-search", action="store_true", help="evaluate with compiler_tiling deep_search")
+    parser.add_argument(
+        "--ip-config",
+        metavar="PATH",
+        help="file, or folder of files ip_config_<platform>.json, with figures in place of the packaged ones "
+        "(default: what the environment variable KTC_IP_CONFIG names)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -201,12 +201,17 @@ class ModelConfig:
         evaluation = evaluate(program, platform, settings)
         evaluation = dataclasses.replace(evaluation, model_name=self.name)
         folder = output_folder(output_dir, _DEFAULT_OUTPUT)
-        advised = self._advised(platform, settings, program, evaluation) if advice else None
+        advised = self._advised(platform, settings, program, evaluation, ip_config) if advice else None
         alternatives = other_widths(program, platform, settings)
         return write_report(evaluation, folder, io_csv=platform.ioinfo_csv, advised=advised, alternatives=alternatives)
 
     def _advised(
-        self, platform: Platform, settings: EvaluationSettings, program: Program, evaluation: Evaluation
+        self,
+        platform: Platform,
+        settings: EvaluationSettings,
+        program: Program,
+        evaluation: Evaluation,
+        ip_config: str | os.PathLike[str] | Mapping[str, Any] | None,
     ) -> Advised:
         from ktc.advice._search import QUICK, find_advice
 
@@ -218,6 +223,7 @@ class ModelConfig:
             program=program,
             evaluation=evaluation,
             budget=QUICK,
+            ip_config=ip_config,
         )
 
 

@@ -177,9 +177,10 @@ def _headline(report: EvaluationReport, platform: str) -> str:
     if not report.evaluation.error_known:
         own = len(report.evaluation.user_figures)
         error = f"with {own} figure{'' if own == 1 else 's'} of your own, error unknown"
+    npu_part = " (NPU part only)" if report.evaluation.cpu_dominates else ""
     return (
-        f"estimate: {digits(report.fps, 4)} fps, {digits(report.time_ms, 4)} ms per inference on the KL{platform} "
-        f"({error}), {on_cpu}"
+        f"estimate: {digits(report.fps, 4)} fps{npu_part}, {digits(report.time_ms, 4)} ms per inference "
+        f"on the KL{platform} ({error}), {on_cpu}"
     )
 
 

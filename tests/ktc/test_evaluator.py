@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from graphs import model, weight
 from ktc.errors import ConfigError
 from ktc.evaluator import EvaluationSettings, check_settings, evaluate
 from ktc.evaluator.cost import overlapped
@@ -97,8 +98,8 @@ def test_documented_settings_are_allowed(platform):
     view = load_platform(platform)
     check_settings(EvaluationSettings(compiler_tiling="deep_search", weight_bandwidth=1, dma_bandwidth=2.5), view)
     for datapath in view.datapath_modes:
-        for weight in view.weight_modes:
-            check_settings(EvaluationSettings(datapath_bitwidth_mode=datapath, weight_bitwidth_mode=weight), view)
+        for weights in view.weight_modes:
+            check_settings(EvaluationSettings(datapath_bitwidth_mode=datapath, weight_bitwidth_mode=weights), view)
 
 
 def test_a_program_of_another_platform_is_refused():
@@ -383,3 +384,38 @@ def test_real_networks_evaluate_everywhere(name):
         assert {t.kind for t in default.io} >= {"input", "output"}
         assert default.model_name == program.model_name
         assert dataclasses.asdict(default)["platform"] == platform
+
+
+@pytest.mark.parametrize("platform", ["530", "630", "730"])
+@pytest.mark.parametrize("mode", ["int4", "int8", "int16"])
+def test_no_node_uses_more_than_the_peak_of_its_widths(platform, mode):
+    from ktc.report._breakdown import mac_use
+    from ktc.report._roofline import roofline
+
+    graph = "g (float[1,256,56,56] x) => (float[1,256,56,56] y) { a = Conv <pads = [1,1,1,1]> (x, w) y = Conv (a, v) }"
+    chip = load_platform(platform)
+    proto = model(graph, w=weight(256, 256, 3, 3), v=weight(256, 256, 1, 1))
+    evaluation = evaluate(lower(proto, chip), chip, EvaluationSettings(weight_bitwidth_mode=mode))
+    uses = [mac_use(node, evaluation) for node in evaluation.nodes]
+    assert all(0 < use <= 1 for use in uses)
+    drawn = roofline(evaluation)
+    rates = [node.macs / node.sync_ms / 1e6 for node in evaluation.nodes]
+    assert max(rates) <= drawn.peak
+    peak = chip.macs_per_cycle * chip.frequency_mhz / 1e3
+    faster = mode == "int4" and chip.weight_4bit_factor < 1
+    assert drawn.peak == pytest.approx(peak / chip.weight_4bit_factor if faster else peak)
+    assert drawn.peak_widths == ("with 4-bit weights" if faster else "in 8 bit")
+    assert all(point.y <= drawn.flat[1] for point in drawn.points)
+
+
+def test_strips_compute_no_row_twice_where_kernels_have_one_row():
+    """Rows that do not divide evenly leave a shorter last strip; 1x1 kernels need no row twice."""
+    graph = "g (float[1,64,301,301] x) => (float[1,64,301,301] y) { a = Conv (x, w) b = Conv (a, w) y = Conv (b, w) }"
+    chip = load_platform("720")
+    program = lower(model(graph, w=weight(64, 64, 1, 1)), chip)
+    default, searched = (
+        evaluate(program, chip, EvaluationSettings(compiler_tiling=tiling)) for tiling in ("default", "deep_search")
+    )
+    assert searched.dram_bytes < default.dram_bytes
+    for before, after in zip(default.nodes, searched.nodes, strict=True):
+        assert after.mac_cycles == pytest.approx(before.mac_cycles, rel=1e-12)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bad_files import good_model
 from evaluations import make_cpu_node, make_evaluation, make_node
 from ktc._files import write_files
 from ktc.errors import ConfigError
@@ -184,3 +185,24 @@ def test_report_survives_copying_and_pickling(tmp_path, duplicate):
     assert hash(twin) == hash(report)
     assert twin.evaluation == report.evaluation
     assert dict(twin.files) == dict(report.files)
+
+
+def test_a_model_file_whose_name_is_not_utf8(tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    path = os.fsencode(tmp_path) + b"/\xff.onnx"
+    with open(path, "wb") as stream:  # noqa: PTH123  (a name of bytes)
+        stream.write(good_model().SerializeToString())
+    command = [sys.executable, "-m", "ktc.opt_and_eval", "-e", "720", path, "-E", str(tmp_path / "r"), "--print"]
+    result = subprocess.run(command, capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"model = \\udcff" in result.stdout
+    assert json.loads((tmp_path / "r" / "model_fx_report.json").read_text("utf-8"))["model_name"] == "\udcff"
+    for report in (tmp_path / "r").iterdir():
+        report.read_text("utf-8")
+    advised = subprocess.run(
+        [sys.executable, "-m", "ktc.advise", "720", path, "--no-optimizer"], capture_output=True, check=False
+    )
+    assert (advised.returncode, advised.stderr) == (0, b"")

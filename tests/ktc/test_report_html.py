@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -161,7 +162,7 @@ def test_ten_costliest_nodes_are_listed_slowest_first():
     evaluation = make_evaluation(40)
     page = Page(render_html(evaluation))
     start = next(i for i, row in enumerate(page.rows) if "Cumulative" in row)
-    shown = [float(row[4]) for row in page.rows[start + 1 : start + 11]]
+    shown = [float(row[1]) for row in page.rows[start + 1 : start + 11]]
     times = sorted((node.sync_ms for node in evaluation.nodes), reverse=True)
     assert shown == pytest.approx(times[:10], rel=1e-3)
 
@@ -196,3 +197,13 @@ def test_notebook_summary_is_small_and_has_the_headline():
 def test_importing_the_report_does_not_import_jinja2():
     command = "import sys, ktc.report; sys.exit('jinja2' in sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@pytest.mark.parametrize(("cpu_ms", "shown"), [(1e-6, False), (1e6, True)])
+def test_cpu_time_stands_beside_the_frame_rate_where_it_dominates(cpu_ms, shown):
+    evaluation = make_evaluation(nodes=(make_node(), dataclasses.replace(make_cpu_node(), cpu_ms=cpu_ms)))
+    assert evaluation.cpu_dominates is shown
+    text = Page(render_html(evaluation)).text
+    assert ("Frames per second, NPU part only" in text) is shown
+    assert ("CPU nodes, not included" in text) is shown
+    assert ("about 1000000 ms, rough" in " ".join(text.split())) is shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from typing import get_args, get_type_hints
@@ -127,3 +128,11 @@ def test_single_line_text_is_one_line_and_stays_so(text):
     assert single_line(shown) == shown
     if text.isprintable():
         assert shown == text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x"])
+def test_a_spreadsheet_runs_no_name_of_the_ioinfo_table(name):
+    evaluation = make_evaluation()
+    tensors = tuple(dataclasses.replace(tensor, name=name) for tensor in evaluation.io)
+    rows = list(csv.reader(render_ioinfo_csv(dataclasses.replace(evaluation, io=tensors)).splitlines()))
+    assert [row[2] for row in rows] == [f"'{name}"] * len(tensors)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import ktc
 from bad_files import good_model
+from graphs import model, weight
 from ktc import opt_and_eval
 from ktc.errors import ConfigError
 from ktc.hardware import configured_platform, load_platform, platform_names, user_figures
@@ -40,7 +41,8 @@ def slow(tmp_path):
 
 def numbers(platform: str) -> list[str]:
     fields = dataclasses.fields(load_platform(platform))
-    return [f.name for f in fields if f.type == "float" and f.name != "expected_error_percent"]
+    names = [f.name for f in fields if f.type == "float" and f.name not in ("expected_error_percent", "exposed_share")]
+    return [name for name in names if not name.endswith("macs_per_cycle") or name.startswith("cpu_")]  # of any size
 
 
 @settings(deadline=None)
@@ -215,3 +217,137 @@ def test_the_command_says_that_the_error_is_unknown(slow, tmp_path, capsys, capl
     assert "(with 2 figures of your own, error unknown), 0 CPU nodes" in capsys.readouterr().out
     assert opt_and_eval.main(["720", "-o", str(tmp_path / "net.onnx"), "--ip-config", str(slow)]) == 0
     assert "--ip-config has no effect together with -o" in caplog.text
+
+
+def spilling_model() -> onnx.ModelProto:
+    """Maps larger than the on-chip memory, so that time depends on their width, their tiling and the bandwidth."""
+    graph = "g (float[1,3,256,256] x) => (float[1,32,256,256] y) {"
+    for source, target, filters in (("x", "a", "v"), ("a", "b", "w"), ("b", "y", "w")):
+        graph += f" {target} = Conv <pads = [1, 1, 1, 1]> ({source}, {filters})"
+    return model(graph + " }", v=weight(32, 3, 3, 3), w=weight(32, 32, 3, 3))
+
+
+def settings_advice(given):
+    """The advice to compute in int8, of a model that computes in int16."""
+    found = [item for item in given if item.kind == "settings" and "datapath_bitwidth_mode='int8'" in item.snippet]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("kind", ["path", "mapping", "environment", "folder"])
+def test_advice_has_the_same_figures_and_its_code_too(kind, slow, tmp_path, monkeypatch):
+    onnx.save(spilling_model(), tmp_path / "net.onnx")
+    given = {
+        "path": slow,
+        "mapping": {"read_bandwidth": 0.01, "write_bandwidth": 0.02},
+        "environment": None,
+        "folder": slow.parent,
+    }[kind]
+    packaged = ktc.advise(tmp_path / "net.onnx", 720, optimizer=False, datapath_bitwidth_mode="int16")
+    if kind == "environment":
+        monkeypatch.setenv("KTC_IP_CONFIG", str(slow))
+    if kind == "folder":
+        given = tmp_path / "folder"
+        given.mkdir()
+        (given / "ip_config_720.json").write_text(slow.read_text())
+    found = ktc.advise(tmp_path / "net.onnx", 720, optimizer=False, datapath_bitwidth_mode="int16", ip_config=given)
+    item = settings_advice(found)
+    assert item.time_before_ms > 2 * settings_advice(packaged).time_before_ms
+    monkeypatch.delenv("KTC_IP_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(item.snippet, "snippet", "exec"), names)
+    assert names["report"].time_ms == pytest.approx(item.time_after_ms, rel=1e-12)
+    config = ktc.ModelConfig(1, "0001", 720, onnx_path=tmp_path / "net.onnx")
+    report = config.evaluate(tmp_path / "r", datapath_bitwidth_mode="int16", ip_config=given or slow)
+    assert settings_advice(report.advice).snippet == item.snippet
+    remark = next(line for line in report.splitlines() if line.startswith("The optimizer and its options were not"))
+    assert ("--ip-config" in remark) == (kind != "mapping")
+    assert ("ip_config=..." in remark) == (kind == "mapping")
+
+
+def test_the_advise_command_has_the_option_and_the_environment(slow, tmp_path, capsys, monkeypatch):
+    from ktc.advise import main
+
+    onnx.save(spilling_model(), tmp_path / "net.onnx")
+    command = ["720", str(tmp_path / "net.onnx"), "--no-optimizer", "--json", "--threshold", "0"]
+    assert main(command) == 0
+    packaged = json.loads(capsys.readouterr().out)["items"][0]["time_before_ms"]
+    assert main([*command, "--ip-config", str(slow)]) == 0
+    own = json.loads(capsys.readouterr().out)["items"][0]["time_before_ms"]
+    assert own > 2 * packaged
+    monkeypatch.setenv("KTC_IP_CONFIG", str(slow))
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["items"][0]["time_before_ms"] == own
+    assert main([*command, "--ip-config", str(tmp_path / "absent.json")]) == 2
+
+
+def test_a_name_that_the_system_refuses_is_a_config_error(tmp_path):
+    for path in ("x" * 300, tmp_path / ("y" * 300), "a\0b"):
+        with pytest.raises(ConfigError, match=r"cannot be read|no such"):
+            configured_platform(720, path)
+
+
+def test_a_folder_that_cannot_be_listed_is_a_config_error(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # mode bits do not stop root
+    with pytest.raises(ConfigError, match=r"cannot be read \(Permission denied\)"):
+        configured_platform(720, tmp_path)
+
+
+def test_the_exposed_share_is_from_0_to_1():
+    for value in (0, 0.0, 0.5, 1):
+        assert configured_platform(720, {"exposed_share": value}).exposed_share == value
+    for value in (-0.1, 1.01, float("nan"), True, "0.5"):
+        with pytest.raises(ConfigError, match=r"exposed_share .* has to be a number from 0 to 1"):
+            configured_platform(720, {"exposed_share": value})
+
+
+@pytest.mark.parametrize("platform", platform_names())
+@pytest.mark.parametrize(
+    ("rate", "bound"),
+    [
+        ("conv_macs_per_cycle", "theoretical_spatial_macs_per_cycle"),
+        ("pointwise_macs_per_cycle", "theoretical_pointwise_macs_per_cycle"),
+        ("depthwise_macs_per_cycle", "theoretical_depthwise_macs_per_cycle"),
+        ("depthwise_wide_macs_per_cycle", "theoretical_depthwise_macs_per_cycle"),
+        ("theoretical_spatial_macs_per_cycle", "macs_per_cycle"),
+    ],
+)
+def test_no_rate_is_above_the_one_that_bounds_it(platform, rate, bound):
+    packaged = load_platform(platform)
+    assert configured_platform(platform, {rate: getattr(packaged, bound)})
+    for figures in ({rate: 1.01 * getattr(packaged, bound)}, {bound: 0.99 * getattr(packaged, rate)}):
+        with pytest.raises(ConfigError, match=r"has to be at most theoretical_|has to be at most macs_per_cycle"):
+            configured_platform(platform, figures)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"cpu_core": "\ud800"},
+        {"read_bandwidth": {"value": 4.0, "source": "a\udcff"}},
+        {"fused_activations": ["\ud800"]},
+    ],
+)
+def test_text_that_is_none_is_a_config_error(figures):
+    with pytest.raises(ConfigError, match="not valid text"):
+        configured_platform(720, figures)
+
+
+@pytest.mark.parametrize("argument", ["weight_bandwidth", "dma_bandwidth"])
+def test_bandwidth_arguments_have_the_range_of_the_figures(argument, tmp_path):
+    for value in (5e-324, 1e-310, 10**400, 1e300, -1, 0, float("nan"), True, "2", np.float32(0)):
+        with pytest.raises(ConfigError, match=f"{argument}=.*between 1e-09 and 1e\\+15"):
+            evaluate(tmp_path, **{argument: value})
+    plain = evaluate(tmp_path, **{argument: 2})
+    for value in (np.float32(2), np.float64(2), np.int64(2)):
+        report = evaluate(tmp_path, **{argument: value})
+        assert report == plain
+        assert json.loads((tmp_path / "model_fx_report.json").read_text()) == plain.to_dict()
+    for value in (1e-9, 1e15):
+        assert evaluate(tmp_path, **{argument: value}).time_ms > 0

@@ -35,6 +35,8 @@ class Advice:
         Number of nodes that fall to the CPU.
     expected_error_percent : float
         Typical error of either time, in percent.
+    cpu_ms_before, cpu_ms_after : float or None
+        Rough time of the CPU nodes on the host core, in ms: an order of magnitude; None if not known.
     """
 
     kind: str
@@ -49,6 +51,8 @@ class Advice:
     cpu_nodes_before: int
     cpu_nodes_after: int
     expected_error_percent: float
+    cpu_ms_before: float | None = None
+    cpu_ms_after: float | None = None
 
     @property
     def gain(self) -> float:

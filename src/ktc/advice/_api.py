@@ -9,6 +9,7 @@ from ktc.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import onnx
 
@@ -24,6 +25,7 @@ def advise(
     threshold: float = 0.01,
     candidates: int | None = None,
     optimizer: bool = True,
+    ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[Advice]:
     """Find changes that make a model faster or take nodes off the CPU.
@@ -43,6 +45,9 @@ def advise(
         At most so many changes are evaluated; the most promising first. By default 40, fewer for large models.
     optimizer : bool
         Also try ``kneronnxopt.optimize`` and its options.
+    ip_config : path or mapping, optional
+        Figures of the platform in place of the packaged ones, as in ``ModelConfig.evaluate``; by default what the
+        environment variable ``KTC_IP_CONFIG`` names, if it is set. Code and commands of advice on settings have it.
     **settings
         The arguments of ``ModelConfig.evaluate`` that are in force: ``compiler_tiling`` and so on; ``input_fmt``.
 
@@ -59,7 +64,13 @@ def advise(
         The model cannot be read, or has an input whose shape is not known.
     """
     found = advise_with_remarks(
-        model, platform, threshold=threshold, candidates=candidates, optimizer=optimizer, **settings
+        model,
+        platform,
+        threshold=threshold,
+        candidates=candidates,
+        optimizer=optimizer,
+        ip_config=ip_config,
+        **settings,
     )
     return list(found.items)
 
@@ -71,6 +82,7 @@ def advise_with_remarks(
     threshold: float = 0.01,
     candidates: int | None = None,
     optimizer: bool = True,
+    ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Advised:
     """Find the same as `advise`, with what was not tried."""
@@ -80,7 +92,7 @@ def advise_with_remarks(
     from ktc._models import checked_model, read_model
     from ktc.advice._search import FULL, find_advice
     from ktc.evaluator import EvaluationSettings, check_settings
-    from ktc.hardware.platform import load_platform
+    from ktc.hardware.user_config import configured_platform
 
     known = {field.name for field in dataclasses.fields(EvaluationSettings)}
     if unknown := sorted(settings.keys() - known):
@@ -91,7 +103,7 @@ def advise_with_remarks(
     whole = isinstance(candidates, int) and not isinstance(candidates, bool)
     if candidates is not None and (not whole or candidates < 1):
         raise ConfigError(f"candidates={candidates!r} is not a number of evaluations; give a positive integer.")
-    chip = load_platform(platform)
+    chip = configured_platform(platform, ip_config)
     chosen = EvaluationSettings(**settings)
     check_settings(chosen, chip)
     from_file = isinstance(model, str | os.PathLike)
@@ -100,4 +112,4 @@ def advise_with_remarks(
     budget = dataclasses.replace(FULL, optimizer=optimizer)
     if candidates is not None:
         budget = dataclasses.replace(budget, candidates=candidates, nodes=2**62)
-    return find_advice(loaded, chip, chosen, path=path, budget=budget, threshold=threshold)
+    return find_advice(loaded, chip, chosen, path=path, budget=budget, threshold=threshold, ip_config=ip_config)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 
 from ktc.advice import changes
 from ktc.advice._wiring import Wiring
 from ktc.advice.changes._edit import inferred
+from ktc.hardware.user_config import configuration_in_force, user_figures
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from ktc.evaluator import Evaluation, EvaluationSettings, NodeEvaluation
     from ktc.frontend import Program
@@ -51,6 +54,8 @@ class Situation:
         What it costs.
     path : Path
         How snippets call the model's file.
+    ip_config : path or mapping, optional
+        Where the platform's figures come from; None for the packaged ones or those of the environment.
     """
 
     def __init__(
@@ -62,9 +67,11 @@ class Situation:
         program: Program,
         evaluation: Evaluation,
         path: Path,
+        ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.skeleton, self.platform, self.settings = model, skeleton, platform, settings
         self.program, self.evaluation, self.path = program, evaluation, path
+        self._ip_config = configuration_in_force(ip_config)
         self.advised_path = path.with_name(f"{path.stem}.advised.onnx")
 
     @cached_property
@@ -98,6 +105,22 @@ class Situation:
         """What nodes cost: each backend node that computes one of them, once."""
         found = {id(row): row for name in names for row in self._rows.get(name, ())}
         return list(found.values())
+
+    @cached_property
+    def ip_config(self) -> str | dict[str, Any] | None:
+        """The path of the user's figures, or the figures as a literal; None if all are the packaged ones."""
+        figures = {figure.name: figure.value for figure in user_figures(self.platform)}
+        if not figures:
+            return None
+        return figures if isinstance(self._ip_config, Mapping) else str(self._ip_config)
+
+    @property
+    def ip_config_flag(self) -> str | None:
+        """The option of command lines for it, with a space in front; None if no command line can hold it."""
+        if self.ip_config is None:
+            return ""
+        path = self.quoted(Path(self.ip_config)) if isinstance(self.ip_config, str) else None
+        return None if path is None else f" --ip-config {path}"
 
     def quoted(self, path: Path) -> str | None:
         """A path as a shell takes it; None if no line of text can hold it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ktc.advice._advice import Advice, Advised
 from ktc.advice._candidate import Situation
@@ -16,6 +16,9 @@ from ktc.evaluator import evaluate
 from ktc.frontend import lower
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     import onnx
 
     from ktc.advice._candidate import Candidate
@@ -62,6 +65,7 @@ FULL = Budget(candidates=40, nodes=60_000, optimizer=True)
 class _Result:
     time_ms: float
     cpu_nodes: int
+    cpu_ms: float | None
 
     def helps(self, other: _Result, threshold: float) -> bool:
         """Whether this is better than the other: less time, or fewer CPU nodes, and not more of these."""
@@ -80,6 +84,7 @@ def find_advice(
     evaluation: Evaluation | None = None,
     budget: Budget = FULL,
     threshold: float = 0.01,
+    ip_config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Advised:
     """Change the model, evaluate each changed one, and report what helps; see `ktc.advise`.
 
@@ -99,10 +104,12 @@ def find_advice(
         How much may be tried.
     threshold : float
         Part of the time that has to be gained, unless CPU nodes become fewer.
+    ip_config : path or mapping, optional
+        Where the platform's figures come from, for code and commands that need them again.
     """
     program = lower(model, platform) if program is None else program
     evaluation = evaluate(program, platform, settings) if evaluation is None else evaluation
-    situation = Situation(model, weightless(model), platform, settings, program, evaluation, Path(path))
+    situation = Situation(model, weightless(model), platform, settings, program, evaluation, Path(path), ip_config)
     before = _result(evaluation)
     candidates = _worthwhile(situation, budget, threshold)
     results: dict[int, _Result] = {}
@@ -174,7 +181,8 @@ def _try(situation: Situation, candidate: Candidate) -> tuple[_Result | None, fl
 
 
 def _result(evaluation: Evaluation) -> _Result:
-    return _Result(evaluation.time_ms, len(evaluation.cpu_nodes))
+    cpu_ms = None if evaluation.cpu_nodes_without_time else evaluation.cpu_time_ms
+    return _Result(evaluation.time_ms, len(evaluation.cpu_nodes), cpu_ms)
 
 
 def _best_of_groups(candidates: list[Candidate], helping: dict[int, _Result]) -> list[int]:
@@ -208,12 +216,18 @@ def _advice(candidate: Candidate, before: _Result, after: _Result, evaluation: E
         cpu_nodes_before=before.cpu_nodes,
         cpu_nodes_after=after.cpu_nodes,
         expected_error_percent=evaluation.expected_error_percent,
+        cpu_ms_before=before.cpu_ms,
+        cpu_ms_after=after.cpu_ms,
     )
 
 
 def _left_out(left: int, situation: Situation, budget: Budget) -> list[str]:
-    path = situation.quoted(situation.path)
-    command = f"python -m ktc.advise {situation.platform.name} {path}" if path else "python -m ktc.advise"
+    path, flag = situation.quoted(situation.path), situation.ip_config_flag
+    command = "python -m ktc.advise"
+    if path and flag is not None:
+        command += f" {situation.platform.name} {path}{flag}"
+    elif flag is None:
+        command = "ktc.advise(..., ip_config=...)"
     sentences = []
     if not budget.optimizer:
         sentences.append(f"The optimizer and its options were not tried here; this does: {command}")

@@ -9,7 +9,7 @@ from ktc.evaluator.calibration import node_outside_calibration, settings_outside
 from ktc.evaluator.cost import bandwidths, node_time
 from ktc.evaluator.cpu_cost import cpu_time_ms
 from ktc.evaluator.evaluation import Evaluation, IoTensor, NodeEvaluation
-from ktc.evaluator.macs import theoretical_ms
+from ktc.evaluator.macs import theoretical_ms, width_factor
 from ktc.evaluator.strips import search_strips
 from ktc.evaluator.tiling import tile
 from ktc.evaluator.validation import check_settings
@@ -105,11 +105,12 @@ class _Cost(NamedTuple):
     layout_ms: float
     overhead_ms: float
     outside_calibration: tuple[str, ...]
+    width_factor: float
 
 
 def _cpu_cost(node: Node) -> _Cost:
     macs = node.mac.macs if node.mac else 0
-    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, ())
+    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0)
 
 
 def _npu_cost(
@@ -136,6 +137,7 @@ def _npu_cost(
         layout_ms=time.layout,
         overhead_ms=time.overhead,
         outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
+        width_factor=width_factor(platform, bits, weight_bits) if node.mac else 1.0,
     )
 
 
@@ -201,6 +203,7 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
                 spilled_bytes=outside,
                 cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
                 outside_calibration=cost.outside_calibration,
+                width_factor=cost.width_factor,
             )
         )
         command += not on_cpu

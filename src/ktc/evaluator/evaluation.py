@@ -98,6 +98,9 @@ class NodeEvaluation:
         What of ``live_bytes`` is in DRAM, since it does not fit on chip or has to pass there.
     outside_calibration : tuple of str
         What of the node occurs in no published network, e.g. ``"kernel 5x5"``; empty if all of it does.
+    width_factor : float
+        Factor on the cycles of 8-bit computing in the node's widths: the array's peak is ``macs_per_cycle`` over it; 0
+        for CPU nodes.
     """
 
     name: str
@@ -133,6 +136,7 @@ class NodeEvaluation:
     live_bytes: int = 0
     spilled_bytes: int = 0
     outside_calibration: tuple[str, ...] = ()
+    width_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,11 @@ class Evaluation:
     def cpu_time_ms(self) -> float:
         """Rough time of the CPU nodes on the host core, in ms: an order of magnitude, no part of `time_ms`."""
         return sum(node.cpu_ms or 0.0 for node in self.nodes)
+
+    @property
+    def cpu_dominates(self) -> bool:
+        """Whether the rough time of the CPU nodes exceeds `time_ms`, which leaves them out."""
+        return self.cpu_time_ms > self.time_ms
 
     @property
     def cpu_nodes_without_time(self) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
+
+from ktc.hardware.user_config import LARGEST_FIGURE, SMALLEST_FIGURE
 
 __all__ = ["EvaluationSettings"]
 
@@ -34,3 +37,11 @@ class EvaluationSettings:
     dma_bandwidth: float | None = None
     compiler_tiling: str = "default"
     input_fmt: str | None = None
+
+    def __post_init__(self) -> None:
+        # Numbers of numpy and the like become plain ones, which can be printed; check_settings refuses the others.
+        for name in ("weight_bandwidth", "dma_bandwidth"):
+            value = getattr(self, name)
+            foreign = isinstance(value, numbers.Real) and type(value).__module__ != "builtins"
+            if foreign and SMALLEST_FIGURE <= value <= LARGEST_FIGURE:
+                object.__setattr__(self, name, float(value))

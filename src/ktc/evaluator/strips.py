@@ -12,7 +12,7 @@ from ktc.evaluator.cost import bandwidths, node_time
 from ktc.evaluator.tiling import TiledNode, TiledProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.frontend.program import Node, Tensor
@@ -46,7 +46,8 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
 
     A run of up to eight nodes, each the only reader of the one before, computes one strip of output rows after
     the other.  Rows that strips share are computed again, and the weights of all its nodes are loaded once per
-    strip.  Dynamic programming over the node order takes the partition with the least time; since every node on
+    strip.  Dynamic programming over the node order takes the partition with the least time, of equal ones that with the
+    least traffic; since every node on
     its own (as in ``"default"``) is one of the choices, the result is never slower.
 
     Returns
@@ -57,17 +58,17 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
     search = _Search(tiled, platform, settings)
     count = len(tiled.nodes)
     _LOGGER.info("deep_search: %d nodes on KL%s", count, platform.name)
-    best: list[float] = [0.0]
+    best: list[tuple[float, int]] = [(0.0, 0)]  # time in ms and DRAM bytes
     choice: list[tuple[int, tuple[TiledNode, ...]]] = []
     for end in _progress(count):
         alone = tiled.nodes[end]
-        cost = best[end] + search.time(end, alone)
+        cost = _plus(best[end], search.cost(end, (alone,)))
         pick: tuple[int, tuple[TiledNode, ...]] = (end, (alone,))
         for begin in search.begins(end):
             group = search.group(begin, end)
             if group is None:
                 continue
-            total = best[begin] + sum(search.time(begin + k, node) for k, node in enumerate(group))
+            total = _plus(best[begin], search.cost(begin, group))
             if total < cost:
                 cost, pick = total, (begin, group)
         best.append(cost)
@@ -81,6 +82,10 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
     fused = sum(new is not old for new, old in zip(nodes, tiled.nodes, strict=True))
     _LOGGER.info("deep_search: %d nodes run in strips", fused)
     return dataclasses.replace(tiled, nodes=tuple(nodes))
+
+
+def _plus(first: tuple[float, int], second: tuple[float, int]) -> tuple[float, int]:
+    return first[0] + second[0], first[1] + second[1]
 
 
 def _progress(count: int) -> Iterable[int]:
@@ -114,6 +119,11 @@ class _Search:
             self._stages.append(_stage(node, previous, tensors))
             previous = node
 
+    def cost(self, begin: int, nodes: Sequence[TiledNode]) -> tuple[float, int]:
+        """Time in ms and DRAM bytes of consecutive nodes."""
+        time = sum(self.time(begin + k, node) for k, node in enumerate(nodes))
+        return time, sum(node.read_bytes + node.write_bytes + node.weight_bytes for node in nodes)
+
     def time(self, index: int, node: TiledNode) -> float:
         """Time of one node in ms; CPU nodes are free."""
         source = self._tiled.program.nodes[index]
@@ -139,17 +149,28 @@ class _Search:
         return stage.source in self._private and self._tiled.spilled[stage.source] > 0
 
     def group(self, begin: int, end: int) -> tuple[TiledNode, ...] | None:
-        """Traffic of the nodes of a group, or None if not even single rows fit on chip."""
+        """Traffic of the nodes of a group in its best number of strips; None if not even single rows fit on chip.
+
+        Of 2, 4, 8, ... strips the first that fits is the best but for a ragged last strip, so larger numbers are
+        tried as long as they gain.
+        """
         stages = [stage for stage in self._stages[begin : end + 1] if stage is not None]
         if len(stages) <= end - begin:
             return None
+        out_rows = stages[-1].out_rows
+        best: tuple[tuple[float, int], tuple[TiledNode, ...]] | None = None
         strips = 2
-        while strips <= 2 * stages[-1].out_rows:
-            rows = _rows_per_strip(stages, min(strips, stages[-1].out_rows))
+        while strips <= 2 * out_rows:
+            height = -(-out_rows // strips)
+            rows = _rows_per_strip(stages, height)
             if self._fits(stages, rows):
-                return self._traffic(begin, stages, rows, min(strips, stages[-1].out_rows))
+                nodes = self._traffic(begin, stages, rows, height)
+                cost = self.cost(begin, nodes)
+                if best is not None and cost >= best[0]:
+                    break
+                best = cost, nodes
             strips *= 2
-        return None
+        return None if best is None else best[1]
 
     def _fits(self, stages: list[_Stage], rows: list[int]) -> bool:
         sizes = self._tiled.sizes
@@ -160,14 +181,17 @@ class _Search:
                 return False
         return True
 
-    def _traffic(self, begin: int, stages: list[_Stage], rows: list[int], strips: int) -> tuple[TiledNode, ...]:
+    def _traffic(self, begin: int, stages: list[_Stage], rows: list[int], height: int) -> tuple[TiledNode, ...]:
         tiled, result = self._tiled, []
+        strips = -(-stages[-1].out_rows // height)
+        last = _rows_per_strip(stages, stages[-1].out_rows - (strips - 1) * height)
+        total = [(strips - 1) * full + rest for full, rest in zip(rows, last, strict=True)]
         for position, stage in enumerate(stages):
             default = tiled.nodes[begin + position]
             inside_in = position > 0
             inside_out = position < len(stages) - 1
-            repeats = max(1.0, strips * rows[position + 1] / stage.out_rows)
-            halo = max(1.0, strips * rows[position] / stage.in_rows)
+            repeats = max(1.0, total[position + 1] / stage.out_rows)
+            halo = max(1.0, total[position] / stage.in_rows)
             kept = round(tiled.sizes[stage.source] * tiled.spilled[stage.source])
             result.append(
                 TiledNode(
@@ -180,9 +204,9 @@ class _Search:
         return tuple(result)
 
 
-def _rows_per_strip(stages: list[_Stage], strips: int) -> list[int]:
-    """Rows of one strip at every map of the group, from its input to its output."""
-    rows = [-(-stages[-1].out_rows // strips)]
+def _rows_per_strip(stages: list[_Stage], height: int) -> list[int]:
+    """Rows of one strip at every map of the group, from its input to its output, which has ``height``."""
+    rows = [height]
     for stage in reversed(stages):
         needed = -(-rows[0] * stage.in_rows // stage.out_rows) + stage.reach - 1
         rows.insert(0, min(stage.in_rows, needed))

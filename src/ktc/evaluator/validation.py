@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import numbers
+import reprlib
 from typing import TYPE_CHECKING
 
 from ktc.errors import ConfigError
 from ktc.hardware.input_formats import input_format
+from ktc.hardware.user_config import LARGEST_FIGURE, SMALLEST_FIGURE
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
@@ -54,6 +56,9 @@ def _choice(argument: str, value: object, allowed: tuple[str, ...], where: str) 
 def _bandwidth(argument: str, value: object) -> None:
     if value is None:
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise ConfigError(f"{argument}={value!r} is not a positive number of GB/s; allowed: None or a number above 0.")
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's scalars are real numbers too
+    if not number or not SMALLEST_FIGURE <= value <= LARGEST_FIGURE:  # type: ignore[operator]
+        raise ConfigError(
+            f"{argument}={reprlib.repr(value)} is not a positive number of GB/s; allowed: None or a number "
+            f"between {SMALLEST_FIGURE:g} and {LARGEST_FIGURE:g}."
+        )

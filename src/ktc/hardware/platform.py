@@ -16,6 +16,7 @@ from ktc.errors import ConfigError
 from ktc.hardware._data import data_file_names, read_json
 
 __all__ = [
+    "SHARES",
     "Confidence",
     "Figure",
     "Overlap",
@@ -31,6 +32,9 @@ Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
 Overlap = Literal["max(C,W), D", "C, W+D"]
 
+_SHARE = "share"  # in place of a type
+#: Figures between 0 and 1, both included.
+SHARES = frozenset({"exposed_share"})
 _CONFIG_NAME = re.compile(r"ip_config_(\w+)\.json")
 
 
@@ -251,7 +255,9 @@ def parse_platform(document: object, origin: str) -> Platform:
         raise ConfigError(f"{origin}: missing figures {', '.join(missing)}.")
     if unknown := [key for key in figures if key not in wanted]:
         raise ConfigError(f"{origin}: unknown figures {', '.join(unknown)}.")
-    values = {key: _typed(figures[key].value, hints[key], f"{origin}: {key}") for key in wanted}
+    values = {
+        key: _typed(figures[key].value, _SHARE if key in SHARES else hints[key], f"{origin}: {key}") for key in wanted
+    }
     return Platform(
         name=cast("str", _typed(document.get("platform"), str, f"{origin}: platform")),
         title=cast("str", _typed(document.get("title"), str, f"{origin}: title")),
@@ -273,6 +279,8 @@ def _figure(entry: object, where: str) -> Figure:
 
 def _typed(value: object, kind: Any, where: str) -> Any:
     """``value`` as the annotated type ``kind``, or ConfigError."""
+    if kind == _SHARE and isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+        return value
     if kind is bool and isinstance(value, bool):
         return value
     if kind in (int, float) and _is_positive(value) and (kind is float or isinstance(value, int)):
@@ -289,6 +297,8 @@ def _typed(value: object, kind: Any, where: str) -> Any:
 
 
 def _words(kind: Any) -> str:
+    if kind == _SHARE:
+        return "a number from 0 to 1"
     names = {float: "a positive number", int: "a positive whole number", str: "a text", bool: "true or false"}
     if kind in names:
         return names[kind]

@@ -13,12 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktc.errors import ConfigError
-from ktc.hardware.platform import Figure, Platform, load_platform, parse_platform
+from ktc.hardware.platform import SHARES, Figure, Platform, load_platform, parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENVIRONMENT_VARIABLE", "UserFigure", "configured_platform", "user_figures"]
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "LARGEST_FIGURE",
+    "SMALLEST_FIGURE",
+    "UserFigure",
+    "configuration_in_force",
+    "configured_platform",
+    "user_figures",
+]
 
 ENVIRONMENT_VARIABLE = "KTC_IP_CONFIG"
 
@@ -27,12 +35,23 @@ _MAX_BYTES = 1 << 20  # a complete file has about 10 KiB
 _DOCUMENT_KEYS = frozenset({"schema_version", "comment", "platform", "title", "figures"})
 _FIGURE_KEYS = frozenset({"value", "unit", "source", "confidence"})
 _JSON_TYPES = (bool, int, float, str, list, dict, type(None))
-_SMALLEST, _LARGEST = 1e-9, 1e15  # far outside of what any chip has, and no result overflows
+SMALLEST_FIGURE, LARGEST_FIGURE = 1e-9, 1e15  # far outside of what any chip has, and no result overflows
 #: What the documentation says a platform can do is not for the user to change.
 _DOCUMENTED = frozenset(
     {"datapath_modes", "weight_modes", "io_modes", "compiler_tilings", "selectable_input_format", "ioinfo_csv"}
     | {"image_format", "plane_format", "inner_format"}
 )
+#: A rate of the MAC array -> those that it bounds.
+_BOUNDED_RATES = {
+    "macs_per_cycle": (
+        "theoretical_spatial_macs_per_cycle",
+        "theoretical_pointwise_macs_per_cycle",
+        "theoretical_depthwise_macs_per_cycle",
+    ),
+    "theoretical_spatial_macs_per_cycle": ("conv_macs_per_cycle",),
+    "theoretical_pointwise_macs_per_cycle": ("pointwise_macs_per_cycle",),
+    "theoretical_depthwise_macs_per_cycle": ("depthwise_macs_per_cycle", "depthwise_wide_macs_per_cycle"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +105,7 @@ def configured_platform(
         unit or range.
     """
     packaged = load_platform(name)
-    chosen = ip_config if ip_config is not None else os.environ.get(ENVIRONMENT_VARIABLE) or None
+    chosen = configuration_in_force(ip_config)
     if chosen is None:
         return packaged
     if isinstance(chosen, Mapping):
@@ -94,8 +113,8 @@ def configured_platform(
     if not isinstance(chosen, (str, os.PathLike)):
         raise ConfigError(f"ip_config={reprlib.repr(chosen)} is neither a path nor a mapping of figures.")
     path = Path(chosen)
-    if path.is_dir():
-        files = [entry for entry in sorted(path.iterdir()) if _NAME.fullmatch(entry.name)]
+    files = _files(path)
+    if files is not None:
         if not files:
             raise ConfigError(f"{path}: the folder has no file ip_config_<platform>.json, such as ip_config_720.json.")
         path = path / f"ip_config_{packaged.name}.json"
@@ -104,6 +123,13 @@ def configured_platform(
     elif (match := _NAME.fullmatch(path.name)) and match[1] != packaged.name:
         raise ConfigError(f"{path}: is for KL{match[1]} by its name, but {packaged.title} is evaluated.")
     return _merged(packaged, _read(path), str(path))
+
+
+def configuration_in_force(
+    ip_config: str | os.PathLike[str] | Mapping[str, Any] | None,
+) -> str | os.PathLike[str] | Mapping[str, Any] | None:
+    """``ip_config``, or what the environment variable ``KTC_IP_CONFIG`` names if it is None."""
+    return ip_config if ip_config is not None else os.environ.get(ENVIRONMENT_VARIABLE) or None
 
 
 def user_figures(platform: Platform) -> tuple[UserFigure, ...]:
@@ -116,6 +142,17 @@ def user_figures(platform: Platform) -> tuple[UserFigure, ...]:
         for name, figure in platform.figures.items()
         if figure.value != packaged[name].value
     )
+
+
+def _files(folder: Path) -> list[Path] | None:
+    """Configuration files in a folder; None if it is not a folder."""
+    try:
+        if not folder.is_dir():
+            return None
+        return [entry for entry in sorted(folder.iterdir()) if _NAME.fullmatch(entry.name)]
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"{folder}: cannot be read ({reason}).") from error
 
 
 def _read(path: Path) -> object:
@@ -163,7 +200,20 @@ def _merged(packaged: Platform, document: object, origin: str) -> Platform:
             )
         figures[name] |= {"value": value, "source": source, "confidence": "user"}
     merged = {"platform": packaged.name, "title": packaged.title, "figures": figures}
-    return parse_platform(merged, origin)
+    platform = parse_platform(merged, origin)
+    _check_rates(platform, origin)
+    return platform
+
+
+def _check_rates(platform: Platform, origin: str) -> None:
+    """Refuse a rate above the one that bounds it: more than the whole array would be in use."""
+    for bound, rates in _BOUNDED_RATES.items():
+        for rate in rates:
+            if getattr(platform, rate) > getattr(platform, bound):
+                raise ConfigError(
+                    f"{origin}: {rate} is {getattr(platform, rate):g}, but has to be at most {bound}, "
+                    f"which is {getattr(platform, bound):g}; change either of them."
+                )
 
 
 def _given(packaged: Platform, document: Mapping[Any, Any], origin: str) -> Iterator[tuple[str, Any]]:
@@ -209,9 +259,22 @@ def _plain(name: str, given: object, packaged: Platform, origin: str) -> tuple[A
         given = given["value"]
     if not isinstance(given, _JSON_TYPES):
         raise ConfigError(f"{origin}: {name} is a {type(given).__name__}, but has to be a plain number or text.")
-    if isinstance(given, (int, float)) and not isinstance(given, bool) and not _SMALLEST <= given <= _LARGEST:
+    for text in (given, source):
+        if not _is_text(text):
+            raise ConfigError(f"{origin}: {name} has {reprlib.repr(text)}, which is not valid text (a lone surrogate).")
+    number = given if isinstance(given, (int, float)) and not isinstance(given, bool) else None
+    if number is not None and name not in SHARES and not SMALLEST_FIGURE <= number <= LARGEST_FIGURE:
         raise ConfigError(
             f"{origin}: {name} is {reprlib.repr(given)}, but has to be a positive number "
-            f"between {_SMALLEST:g} and {_LARGEST:g}."
+            f"between {SMALLEST_FIGURE:g} and {LARGEST_FIGURE:g}."
         )
     return given, source
+
+
+def _is_text(value: object) -> bool:
+    """Whether the texts in a plain value can be written as UTF-8."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return all(_is_text(part) for pair in value.items() for part in pair)
+    return all(map(_is_text, value)) if isinstance(value, (list, tuple)) else True

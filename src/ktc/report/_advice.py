@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ktc.report._format import digits, single_line
+from ktc.report._format import digits, roughly, single_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,10 @@ def advice_figures(advice: Advice) -> str:
     figures += f"{digits(advice.fps_before, 4)} -> {digits(advice.fps_after, 4)} fps"
     if advice.cpu_nodes_before:
         figures += f", CPU nodes {advice.cpu_nodes_before} -> {advice.cpu_nodes_after}"
+        if advice.cpu_ms_before is not None and advice.cpu_ms_after is not None:
+            figures += (
+                f" (very roughly {roughly(advice.cpu_ms_before)} -> {roughly(advice.cpu_ms_after)} ms on the CPU)"
+            )
     if change < 0:
         figures += " (the time before leaves out what the CPU does)"
     return figures

@@ -119,10 +119,10 @@ def outside_by_reason(evaluation: Evaluation) -> tuple[OutsideShare, ...]:
 
 
 def mac_use(node: NodeEvaluation, evaluation: Evaluation) -> float | None:
-    """Return the part of the MAC array's peak that a node uses, or None if it has no MACs or no time."""
+    """Return the part of the MAC array's peak in its widths that a node uses; None if it has no MACs or no time."""
     if not node.macs or not node.sync_ms:
         return None
-    peak_per_ms = evaluation.macs_per_cycle * evaluation.frequency_mhz * 1e3
+    peak_per_ms = evaluation.macs_per_cycle / node.width_factor * evaluation.frequency_mhz * 1e3
     return share(node.macs, peak_per_ms * node.sync_ms)
 
 

@@ -119,6 +119,14 @@ DOCUMENTED_COLUMNS: tuple[Column, ...] = (
 EXTRA_COLUMNS: tuple[Column, ...] = (
     _text("bound", "What determines SYNC_runtime.", lambda n: n.bound),
     _npu("MAC_amount", "Multiply-accumulates that the mathematics needs.", lambda n: n.macs),
+    Column(
+        "Width_factor",
+        "Factor of its bit widths on the cycles of 8-bit computing.",
+        lambda n: float(n.width_factor),
+        numeric=True,
+        npu_only=True,
+        decimals=3,
+    ),
     _npu("Weight_runtime(ms)", "Time to read the weights from DRAM.", lambda n: n.weight_ms),
     _npu("Auxiliary_runtime(ms)", "Elementwise, resize and pooling passes.", lambda n: n.auxiliary_ms),
     _npu("Layout_runtime(ms)", "Moves of data: split, slice, transpose, concat.", lambda n: n.layout_ms),

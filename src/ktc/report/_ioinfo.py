@@ -7,6 +7,7 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
+from ktc.report._csv import inert
 from ktc.report._format import single_line
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def render_ioinfo_csv(evaluation: Evaluation) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     for kind in _KINDS:
         for index, tensor in _numbered(evaluation, kind):
-            writer.writerow((kind[0], index, single_line(tensor.name), *_channel_height_width(tensor.shape)))
+            writer.writerow((kind[0], index, inert(single_line(tensor.name)), *_channel_height_width(tensor.shape)))
     return stream.getvalue()
 
 

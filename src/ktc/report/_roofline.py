@@ -66,7 +66,9 @@ class Roofline:
     x_ticks, y_ticks : tuple of (float, str)
         Places and words of round numbers: MACs per byte, GMAC/s.
     peak : float
-        GMAC/s.
+        GMAC/s in 8 bit, or with 4-bit weights where a node has these and they are faster.
+    peak_widths : str
+        Which of these it is, as part of a sentence.
     bandwidth : float
         The most that the DMA engines move together, in GB/s.
     without_traffic : int
@@ -81,6 +83,7 @@ class Roofline:
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     peak: float
+    peak_widths: str
     bandwidth: float
     without_traffic: int
     width: float
@@ -100,10 +103,11 @@ def roofline(evaluation: Evaluation) -> Roofline | None:
     maps = max(evaluation.read_bandwidth, evaluation.write_bandwidth)
     weights = evaluation.weight_bandwidth
     bandwidth = max(maps, weights) if evaluation.overlap == "C, W+D" else maps + weights
-    peak = evaluation.macs_per_cycle * evaluation.frequency_mhz / 1e3
     chosen = [index for index, node in enumerate(evaluation.nodes) if node.macs and node.sync_ms]
     if not chosen:
         return None
+    factor = min(1.0, *(evaluation.nodes[index].width_factor for index in chosen))
+    peak = evaluation.macs_per_cycle / factor * evaluation.frequency_mhz / 1e3
     traffic = {index: _bytes(evaluation, index) for index in chosen}
     intensity = {i: evaluation.nodes[i].macs / traffic[i] for i in chosen if traffic[i]}
     rate = {i: evaluation.nodes[i].macs / evaluation.nodes[i].sync_ms / 1e6 for i in chosen}
@@ -128,6 +132,7 @@ def roofline(evaluation: Evaluation) -> Roofline | None:
         x_ticks=tuple((across(value), label) for value, label in _ticks(left, right)),
         y_ticks=tuple((up(value), label) for value, label in _ticks(bottom, top)),
         peak=peak,
+        peak_widths="in 8 bit" if factor == 1 else "with 4-bit weights",
         bandwidth=bandwidth,
         without_traffic=len(chosen) - len(intensity),
         width=width,

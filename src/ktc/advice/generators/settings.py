@@ -51,11 +51,18 @@ def _setting(situation: Situation, text: str, values: dict[str, Any], *, exact: 
     input_format = arguments.pop("input_fmt", None)
     options = {"onnx_path": str(situation.path)} | ({} if input_format is None else {"input_fmt": input_format})
     path = situation.quoted(situation.path)
-    command = None
-    if path is not None and input_format is None and arguments == {"compiler_tiling": "deep_search"}:
+    command, flag = None, situation.ip_config_flag
+    if (
+        path is not None
+        and flag is not None
+        and input_format is None
+        and arguments == {"compiler_tiling": "deep_search"}
+    ):
         words = ("python", "-m", "ktc.opt_and_eval", "-e", situation.platform.name)
-        command = f"{shlex.join(words)} {path} --deep-search"
+        command = f"{shlex.join(words)} {path} --deep-search{flag}"
     shown = {"output_dir": _REPORT_FOLDER} | arguments
+    if situation.ip_config is not None:
+        shown["ip_config"] = situation.ip_config
     return Candidate(
         kind="settings",
         nodes=(),

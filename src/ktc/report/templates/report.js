@@ -92,6 +92,8 @@ function inferenceMs(terms, choice) {
 
 function whatIf(section, terms) {
   const now = terms.now;
+  // As the page above prints them: four significant digits, whole numbers in full.
+  const reported = (value) => value.toFixed(Math.max(0, 3 - Math.floor(Math.log10(value))));
   const digits = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4, useGrouping: false });
   const result = element("output", { class: "result", "aria-live": "polite" });
   const controls = [];
@@ -155,8 +157,8 @@ function whatIf(section, terms) {
     const change = 100 * (present / ms - 1);
     const words = Math.abs(change) < 0.05 ? "as reported" : (change > 0 ? "+" : "\u2212") + Math.abs(change).toFixed(1) + "\u00a0% fps";
     result.replaceChildren(
-      element("b", { id: "what-if-fps" }, digits(1000 / ms)), " fps, ",
-      element("b", { id: "what-if-ms" }, digits(ms)), " ms, ", words);
+      element("b", { id: "what-if-fps" }, reported(1000 / ms)), " fps, ",
+      element("b", { id: "what-if-ms" }, reported(ms)), " ms, ", words);
   }
 
   reset.addEventListener("click", () => {
@@ -169,6 +171,7 @@ function whatIf(section, terms) {
     element("div", { class: "controls" }, ...[weight, dma, clock, datapath, weights].map((each) => each.row)),
     element("p", {}, result, " ", reset));
   section.setAttribute("aria-labelledby", "what-if");
+  document.querySelector("nav a")?.after(" \u00b7 ", element("a", { href: "#what-if" }, "What if"));
   reset.click();
 }
 
