@@ -257,3 +257,14 @@ def test_compare_takes_paths(tmp_path):
     assert kneronnxopt.compare(tmp_path / "net.onnx", conv_net()).equal
     with pytest.raises(kneronnxopt.OptimizationError, match="second is a int"):
         kneronnxopt.compare(conv_net(), 3)
+
+
+def test_cleared_shape_of_stft_is_the_declared_one():
+    # onnx 1.23 infers 16 frequencies; onnxruntime computes 9, as declared.
+    original = model(
+        "g (float[1,128,1] x) => (float[1,15,9,2] y) { y = STFT(x, step, window) }",
+        step=np.array(8),
+        window=abs(weight(16)),
+    )
+    result = kneronnxopt.optimize(original, clear_shapes=True)
+    assert shapes(result)["y"] == (1, 15, 9, 2)

@@ -30,8 +30,10 @@ __all__ = [
 ]
 
 _DECLARED = "kneronnxopt.declared_shapes"
-#: Operators whose shape onnx infers wrongly in places (1.23: STFT with a constant step, Einsum that broadcasts).
+#: Operators whose shape onnx infers wrongly in places (1.23: Einsum that broadcasts): what is declared stands.
 _MISJUDGED = ("Einsum", "STFT")
+#: Those of which not even an undeclared shape is worth asking for (1.23: STFT with a constant step or window).
+_NEVER_TRUSTED = ("STFT",)
 #: Elements of a shape that may be propagated.
 _MAX_SHAPE_DATA = 2**14
 
@@ -164,6 +166,8 @@ class InferShapes(Pass):
             if value.shape is not None and is_op(value.producer(), *_MISJUDGED):
                 continue
             if info is not None and info.type.HasField("tensor_type"):
+                if is_op(value.producer(), *_NEVER_TRUSTED):
+                    info.type.tensor_type.ClearField("shape")
                 modified |= merge_type(value, info.type.tensor_type)
         for node in model.graph:
             _check_axis(node)
