@@ -103,7 +103,7 @@ class _Layouts:
                 if perm is not None and source is not None and not is_identity(perm):
                     self._label(node, perm, self.level.get(source, 0) + 1)
                     turned.setdefault((source, perm), node.outputs[0])
-            elif not self.layout.keys().isdisjoint(node.inputs) and node in self.live:
+            elif node in self.live and any(value in self.layout for value in node.inputs):
                 self._try(node, turned)
 
     def _try(self, node: ir.Node, turned: dict[tuple[ir.Value, Perm], ir.Value]) -> None:
