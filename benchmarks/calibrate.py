@@ -1,21 +1,21 @@
-"""Fit the figures and the structure of the platforms to their published times, and measure left-out errors.
+"""Fit the figures and the structure of the platforms to what was published, and measure left-out errors.
 
-Run ``python benchmarks/calibrate.py [--platform 720] [--write]`` (about two minutes for all; the structure is
+Run ``python benchmarks/calibrate.py [--platform 720] [--write]`` (some minutes for all; part of the structure is
 chosen for KL720, KL530, KL630 and KL730 together, so one of them needs the others).
 
-Free are the figures of ``data/priors.json`` that no source states; no figure belongs to a network.  The loss is
-the logarithm of estimated over published time, in units of the source's own noise, plus the distance of every
-figure from its prior in units of the prior's spread, both robust (soft L1).  The structure (tap rule, blocks of
-lanes and channels, what overlaps) is the one with the least loss.
+Free are the figures of ``data/priors.json`` that no source states; no figure belongs to a network.  The loss has the
+logarithm of estimated over published time, in units of the source's own noise; the same of the items of older reports
+(running and idle time of the MAC array, traffic); and the distance of every figure from its prior in units of the
+prior's spread; all robust (soft L1).  The structure is the one with the least loss: tap rule and blocks of lanes and
+channels, one choice for platforms with the same array, and for each platform the waste of strides and the on-chip
+memory.
 
-A left-out error is the error of a published time whose row nothing has seen: the figures of its platform and the
-structure are fitted again without it.  It is better than a forecast would be: the form of the model and the priors
-were chosen among about a dozen variants with all rows known and left-out errors in view.  ``--widen 2`` doubles the
-spread of every prior, to show how much rests on them: the worst left-out errors then grow to 26 % on KL720, 43 % on
-KL630 (YOLOv5s) and 29 % on KL730 (Lite-HRNet).
+A left-out error is the error of a published time when nothing had seen its network: the figures of its platform and
+the structure are fitted again without all its rows.  It is better than a forecast would be: the form of the model and
+the priors were chosen among some dozens of variants with all rows known and left-out errors in view.  ``--widen 2``
+doubles the spread of every prior, to show how much rests on them.
 
-Needs scipy (it comes with scikit-learn, one of the development
-dependencies).
+Needs scipy (it comes with scikit-learn, one of the development dependencies).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import dataclasses
 import itertools
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +50,16 @@ ROOT = Path(__file__).resolve().parent
 DEFAULT_NETWORKS = ROOT.parent / "tests" / "data" / "zoo"
 TABLE = ROOT / "data" / "published_performance.csv"
 CURRENT_VERSION = "0.27"
-OLDER_ROWS = ("efficientnet_b0_relu_no_se_224",)  # of an older tool, but the only 5x5 depthwise kernels
 OUTLIERS = {("530", "unet_384")}  # an outlier of the source: four times slower than its own rate elsewhere
 FAMILIES = (("520",), ("720", "530", "630", "730"))  # platforms with the same array; KL520's has cells of 3x3
-NEAR = 15.0  # loss above the best structure's beyond which no single row can make a structure the best
+NEAR = 8.0  # loss above the best structure's beyond which no single network can make a structure the best
 NOISE = 0.05  # differences between versions of the source are 2 to 8 %
+ITEM_NOISE = 0.1  # of the items of older reports, which are more sensitive than their sum
+STRIDE_COST = (
+    0.5  # what the loss has to gain before every position of a stride is taken to be computed, not every column
+)
+ENTRIES = ((1, 1), (4, 4))  # columns and channels that enter the array together: any, or those of format 4W4C8B
+MEMORIES = tuple(float(1 << bits) for bits in range(18, 23))  # 256 KiB to 4 MiB
 MODES = ({}, {"auxiliary_bandwidth": -1.0, "layout_passes": 2.0})  # starts of a fit, in spreads from the prior
 READ, WRITE = "read_bandwidth", "write_bandwidth"  # nothing published tells reading from writing
 CONV, POINTWISE, NARROW, WIDE = RATES
@@ -63,24 +68,102 @@ RATIOS = {"pointwise_ratio": (POINTWISE, CONV), "depthwise_wide_ratio": (WIDE, N
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What is chosen, not fitted; names as in `Platform`."""
+    """What is chosen, not fitted; names as in `Platform`.  The first four are one choice for a family."""
 
-    overlap: str
     tap_rule: str
     lanes: int
     input_channel_block: int
     output_channel_block: int
+    strided_waste: float
+    resident_maps: bool
+    feature_memory_bytes: float
 
     def of(self, platform: Platform) -> Platform:
         """The platform with this structure."""
         return dataclasses.replace(platform, **dataclasses.asdict(self))
 
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What the platforms of a family have in common."""
+        return self.tap_rule, self.lanes, self.input_channel_block, self.output_channel_block
 
-def structures(family: tuple[str, ...]) -> Iterator[Structure]:
-    """The grid of structures of a family."""
-    taps = ("square_blocks_3x3",) if family == ("520",) else ("rows_of_3", "groups_of_9")
-    for choice in itertools.product(("max(C,W), D", "C, W+D"), taps, (1, 4), (1, 4), (8, 16)):
-        yield Structure(*choice)
+
+def structures(platform: Platform) -> Iterator[Structure]:
+    """The grid of structures of a platform; a memory that a source states is not chosen."""
+    taps = ("square_blocks_3x3",) if platform.name == "520" else ("rows_of_3", "groups_of_9")
+    stated = platform.figures["feature_memory_bytes"].confidence == "stated"
+    memories = (platform.feature_memory_bytes,) if stated else MEMORIES
+    keeping = [(True, memory) for memory in memories] + [(False, platform.feature_memory_bytes)]
+    for tap_rule, entry, outputs, waste, kept in itertools.product(taps, ENTRIES, (8, 16), (2.0, 4.0), keeping):
+        yield Structure(tap_rule, *entry, outputs, waste, *kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One row of the published table.
+
+    Attributes
+    ----------
+    network, version : str
+        Name of the network, and of the toolchain's version.
+    time_ms : float
+        Time of one inference.
+    items : Mapping of str to float
+        What an older report says besides: ``theoretical``, ``running`` and ``idle`` time of the MAC array in ms,
+        bytes of feature maps (``maps``) and ``weights`` that are moved, and of both (``dram``).
+    bandwidth : float or None
+        GB/s of all transfers, where the report's differ from those of today.
+    """
+
+    network: str
+    version: str
+    time_ms: float
+    items: Mapping[str, float] = field(default_factory=dict, hash=False)
+    bandwidth: float | None = None
+
+    @property
+    def weight(self) -> float:
+        """How much its time counts in a fit: half for an older tool, and not beside the parts that it consists of."""
+        return 0.0 if {"running", "idle"} <= self.items.keys() else 1.0 if self.version == CURRENT_VERSION else 0.5
+
+
+def judged(platform: str, rows: Sequence[Published]) -> list[int]:
+    """Rows that count for medians and worst: one a network, of the newest version that there is.
+
+    Without SRCNN (the only thin network) and outliers of the source.
+    """
+    newest: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        if row.network not in newest or row.version == CURRENT_VERSION:
+            newest[row.network] = index
+    return [i for name, i in newest.items() if name != "srcnn_384" and (platform, name) not in OUTLIERS]
+
+
+def older_bandwidth(platform: str, version: str) -> float | None:
+    """GB/s of all transfers in the reports of an older version; None if they are those of today."""
+    document = json.loads((ROOT / "data" / "older_tools.json").read_text(encoding="utf-8"))
+    entry = document["bandwidths"].get(platform, {"versions": ()})
+    return float(entry["gbps"]) if version in entry["versions"] else None
+
+
+def published_rows(platform: str) -> Iterator[Published]:
+    """All rows of a platform, outliers included."""
+    with TABLE.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["platform"] == platform:
+                time, version = float(row["time_ms"]), row["toolchain_version"]
+                extra = {key: value for key, _, value in (item.partition("=") for item in row["extra"].split(";"))}
+                units = {
+                    "theoretical_conv_ms": ("theoretical", 1.0),
+                    "mac_running_ms": ("running", 1.0),
+                    "mac_idle_ms": ("idle", 1.0),
+                    "avg_dram_GBps": ("dram", time * 1e6),
+                    "data_move_GB": ("maps", 1e9),
+                    "weights_bytes": ("weights", 1.0),
+                    "weight_KB": ("weights", 1e3),
+                }
+                items = {name: float(extra[key]) * unit for key, (name, unit) in units.items() if key in extra}
+                yield Published(row["network"], version, time, items, older_bandwidth(platform, version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +181,22 @@ class Rows:
     def __init__(self, platform: Platform, networks: Path, widen: float = 1.0) -> None:
         self.platform = platform
         self._widen = widen
-        self.networks: list[str] = []
-        self.versions: list[str] = []
-        published, self._programs = [], []
-        with TABLE.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                current = row["toolchain_version"] == CURRENT_VERSION or row["network"] in OLDER_ROWS
-                outlier = (platform.name, row["network"]) in OUTLIERS
-                if row["platform"] != platform.name or not current or outlier:
-                    continue
-                model = onnx.load(str(networks / f"{row['network']}.onnx"), load_external_data=False)
-                self._programs.append(lower(model, platform))
-                self.networks.append(row["network"])
-                self.versions.append(row["toolchain_version"])
-                published.append(float(row["time_ms"]))
-        self.published = np.array(published)
-        self._weights = np.array([1.0 if version == CURRENT_VERSION else 0.5 for version in self.versions])
+        self.published = tuple(
+            row for row in published_rows(platform.name) if (platform.name, row.network) not in OUTLIERS
+        )
+        lowered = {}
+        for name in dict.fromkeys(row.network for row in self.published):
+            model = onnx.load(str(networks / f"{name}.onnx"), load_external_data=False)
+            lowered[name] = lower(model, platform)
+        self.programs: tuple[Program, ...] = tuple(lowered[row.network] for row in self.published)
+        self._logarithms = np.log([row.time_ms for row in self.published])
+        self._weights = np.array([row.weight for row in self.published]) / NOISE
         self._times: dict[Structure, Times] = {}
 
-    @cached_property
-    def programs(self) -> Sequence[Program]:
-        """The networks, lowered."""
-        return tuple(self._programs)
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Their networks, each once."""
+        return tuple(dict.fromkeys(row.network for row in self.published))
 
     @cached_property
     def _priors(self) -> dict[str, tuple[float, float]]:
@@ -128,12 +205,12 @@ class Rows:
         result = {}
         for name, prior in document.items():
             figure = self.platform.figures.get(RATIOS.get(name, (name,))[0])
-            if figure is not None and figure.confidence == "stated":
-                continue
             center, spread = (
-                prior[key][self.platform.name] if isinstance(prior[key], dict) else prior[key]
+                prior[key].get(self.platform.name) if isinstance(prior[key], dict) else prior[key]
                 for key in ("center", "spread")
             )
+            if center is None or (figure is not None and figure.confidence == "stated"):
+                continue
             for unit in prior["of"]:
                 cycle = unit == "cycle_us"
                 center *= 1 / self.platform.frequency_mhz if cycle else getattr(self.platform, unit)
@@ -144,42 +221,66 @@ class Rows:
         """Figures of `Platform` from the free ones; one row of ``logarithms`` per candidate."""
         free = {name: np.exp(logarithms[:, i]) for i, name in enumerate(self._priors)}
         for ratio, (name, base) in RATIOS.items():
-            free[name] = free.pop(ratio) * free[base]
+            if ratio in free:
+                free[name] = free.pop(ratio) * free[base]
         free["exposed_share"] = np.minimum(1.0, free["exposed_share"])
         if READ in free:
             free[WRITE] = free[READ]
         return free
 
-    def fit(self, structure: Structure, without: int | None = None) -> Fit:
-        """The figures with the least loss, for one structure, without one row."""
+    def times(self, structure: Structure) -> Times:
+        """The evaluator with one structure, for many figures at once."""
         if structure not in self._times:
-            self._times[structure] = Times(structure.of(self.platform), self.programs)
-        times = self._times[structure]
+            bandwidths = [row.bandwidth for row in self.published]
+            self._times[structure] = Times(structure.of(self.platform), self.programs, bandwidths)
+        return self._times[structure]
+
+    def _item_errors(self, times: Times, time: Any, idle: Any, seen: Any) -> Any:
+        """Logarithms of estimated over published items, one row per candidate."""
+        columns = []
+        for index, row in enumerate(self.published):
+            if not seen[index]:
+                continue
+            maps = np.full(len(time), times.map_bytes[index])
+            estimates = {
+                "running": time[:, index] - idle[:, index],
+                "idle": np.maximum(idle[:, index], 1e-9),
+                "maps": maps,
+                "dram": maps + times.weight_bytes[index],
+            }
+            columns += [np.log(value / row.items[item]) for item, value in estimates.items() if item in row.items]
+        return np.stack(columns, axis=1) if columns else np.empty((len(time), 0))
+
+    def fit(self, structure: Structure, without: str | None = None) -> Fit:
+        """The figures with the least loss, for one structure, without one network."""
+        times = self.times(structure)
         names = list(self._priors)
         center, spread = np.array(list(self._priors.values())).T
-        seen = np.arange(len(self.published)) != without
+        seen = np.array([row.network != without for row in self.published])
 
-        def errors(logarithms: Any) -> Any:
-            return np.log(times(self._figures(np.atleast_2d(logarithms))) / self.published)
+        def errors(logarithms: Any) -> tuple[Any, Any]:
+            time, idle = times(self._figures(np.atleast_2d(logarithms)))
+            whole = np.log(time) - self._logarithms
+            items = self._item_errors(times, time, idle, seen) / ITEM_NOISE
+            return whole, np.concatenate([(whole * self._weights)[:, seen], items], axis=1)
 
         def residuals(logarithms: Any) -> Any:
-            weighted = (errors(logarithms)[0] * self._weights)[seen] / NOISE
-            return np.concatenate([weighted, (logarithms - center) / spread])
+            return np.concatenate([errors(logarithms)[1][0], (logarithms - center) / spread])
 
         def jacobian(logarithms: Any) -> Any:
             step = 1e-4
-            stepped = errors(np.concatenate([logarithms[None], logarithms + step * np.eye(len(center))]))
-            slopes = ((stepped[1:] - stepped[0]) / step).T * self._weights[:, None] / NOISE
-            return np.concatenate([slopes[seen], np.diag(1 / spread)])
+            stepped = errors(np.concatenate([logarithms[None], logarithms + step * np.eye(len(center))]))[1]
+            return np.concatenate([((stepped[1:] - stepped[0]) / step).T, np.diag(1 / spread)])
 
         best = None
         for mode in MODES:
             start = center + spread * [mode.get(name, 0.0) for name in names]
-            solution = least_squares(residuals, start, jac=jacobian, loss="soft_l1", xtol=1e-4, ftol=1e-4, max_nfev=30)
+            solution = least_squares(residuals, start, jac=jacobian, loss="soft_l1", xtol=1e-4, ftol=1e-4, max_nfev=40)
             if best is None or solution.cost < best.cost:
                 best = solution
         figures = {name: float(value[0]) for name, value in self._figures(np.atleast_2d(best.x)).items()}
-        return Fit(figures, float(best.cost), errors(best.x)[0])
+        unusual = STRIDE_COST if structure.strided_waste > 2 else 0.0
+        return Fit(figures, float(best.cost) + unusual, errors(best.x)[0][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +296,9 @@ class Calibration:
     fit : Fit
         The figures fitted to all rows.
     left_out : list of float
-        Relative error of every row when nothing had seen it.
+        Relative error of every row when nothing had seen its network.
     chosen : list of Structure
-        The structure chosen without that row.
+        The structure chosen without that network.
     """
 
     rows: Rows
@@ -207,43 +308,54 @@ class Calibration:
     chosen: list[Structure]
 
     @property
+    def judged(self) -> list[int]:
+        """Rows that count for medians and worst."""
+        return judged(self.rows.platform.name, self.rows.published)
+
+    @property
     def fitted(self) -> list[float]:
         """Relative error of every row with all rows fitted."""
         return [float(np.expm1(error)) for error in self.fit.errors]
 
 
+def _least(fits: Mapping[Structure, Fit]) -> dict[tuple[object, ...], Structure]:
+    """The best structure of each choice that a family shares."""
+    best: dict[tuple[object, ...], Structure] = {}
+    for structure in sorted(fits, key=lambda each: fits[each].loss):
+        best.setdefault(structure.shared, structure)
+    return best
+
+
 def calibrate(names: Sequence[str], networks: Path = DEFAULT_NETWORKS, widen: float = 1.0) -> dict[str, Calibration]:
-    """Fit the named platforms, each together with its family, and leave out each row once."""
+    """Fit the named platforms, each together with its family, and leave out each network once."""
     result = {}
     for family in FAMILIES:
         wanted = [name for name in family if name in names]
         if not wanted:
             continue
         rows = {name: Rows(load_platform(name), networks, widen) for name in family}
-        fits = {name: {shape: rows[name].fit(shape) for shape in structures(family)} for name in family}
-        total = {shape: sum(fits[name][shape].loss for name in family) for shape in structures(family)}
-        best = min(total, key=lambda shape: total[shape])
-        near = [shape for shape, loss in total.items() if loss < total[best] + NEAR]
+        fits = {name: {shape: rows[name].fit(shape) for shape in structures(rows[name].platform)} for name in family}
+        best = {name: _least(fits[name]) for name in family}
+        losses = {shared: {name: fits[name][best[name][shared]].loss for name in family} for shared in best[family[0]]}
+        total = {shared: sum(parts.values()) for shared, parts in losses.items()}
+        chosen = min(total, key=lambda shared: total[shared])
         for name in wanted:
-            others = [fits[other] for other in family if other != name]
-            left_out, chosen = [], []
-            for index in range(len(rows[name].networks)):
-                trials = {shape: rows[name].fit(shape, without=index) for shape in near}
-                pick = min(trials, key=lambda shape: trials[shape].loss + sum(fit[shape].loss for fit in others))
-                left_out.append(float(np.expm1(trials[pick].errors[index])))
-                chosen.append(pick)
-            result[name] = Calibration(rows[name], best, fits[name][best], left_out, chosen)
+            others = {shared: total[shared] - losses[shared][name] for shared in total}
+            least = total[chosen] + NEAR
+            near = [shape for shape, fit in fits[name].items() if fit.loss + others[shape.shared] < least]
+            trials = {
+                network: {shape: rows[name].fit(shape, without=network) for shape in near}
+                for network in rows[name].networks
+            }
+            left_out, picks = [], []
+            for index, row in enumerate(rows[name].published):
+                fitted = trials[row.network]
+                pick = min(near, key=lambda shape: fitted[shape].loss + others[shape.shared])
+                left_out.append(float(np.expm1(fitted[pick].errors[index])))
+                picks.append(pick)
+            structure = best[name][chosen]
+            result[name] = Calibration(rows[name], structure, fits[name][structure], left_out, picks)
     return result
-
-
-def judged(calibration: Calibration) -> list[int]:
-    """Rows that count for medians and worst: of the current tool, without SRCNN (the only thin network)."""
-    rows = calibration.rows
-    return [
-        index
-        for index, (network, version) in enumerate(zip(rows.networks, rows.versions, strict=True))
-        if version == CURRENT_VERSION and network != "srcnn_384"
-    ]
 
 
 def write(calibration: Calibration) -> None:
@@ -256,7 +368,7 @@ def write(calibration: Calibration) -> None:
         figures[figure]["value"] = float(f"{value:.4g}")
     for figure, choice in dataclasses.asdict(calibration.structure).items():
         figures[figure]["value"] = choice
-    errors = [100 * abs(calibration.left_out[index]) for index in judged(calibration)]
+    errors = [100 * abs(calibration.left_out[index]) for index in calibration.judged]
     figures["expected_error_percent"]["value"] = round(statistics.median(errors), 1)
     figures["expected_error_worst_percent"]["value"] = round(max(errors), 1)
     head = [f"  {json.dumps(key)}: {json.dumps(document[key])}," for key in document if key != "figures"]
@@ -276,13 +388,13 @@ def main() -> None:
     for calibration in calibrate(arguments.platform or platform_names(), arguments.networks, arguments.widen).values():
         platform, fit = calibration.rows.platform, calibration.fit
         print(f"\n{platform.title}: error in percent, fitted and left out   (loss {fit.loss:.2f})")
-        for network, within, without, shape in zip(
-            calibration.rows.networks, calibration.fitted, calibration.left_out, calibration.chosen, strict=True
+        for row, within, without, shape in zip(
+            calibration.rows.published, calibration.fitted, calibration.left_out, calibration.chosen, strict=True
         ):
             changed = "" if shape == calibration.structure else f"   {shape}"
-            print(f"{network:>36s} {100 * within:+7.1f} {100 * without:+7.1f}{changed}")
+            print(f"{row.network:>36s} {row.version:>5s} {100 * within:+7.1f} {100 * without:+7.1f}{changed}")
         for label, errors in (("fitted", calibration.fitted), ("left out", calibration.left_out)):
-            percents = [100 * abs(errors[index]) for index in judged(calibration)]
+            percents = [100 * abs(errors[index]) for index in calibration.judged]
             print(f"{label:>36s} median {statistics.median(percents):.1f}, worst {max(percents):.1f}")
         print(f"{'structure':>36s} {calibration.structure}")
         for figure, value in fit.figures.items():

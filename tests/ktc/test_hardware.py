@@ -71,7 +71,7 @@ def test_a_rate_that_is_no_positive_number_is_refused(value):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lanes", 1.5), ("overlap", "none"), ("tap_rule", ""), ("weight_modes", "int8")]
+    ("key", "value"), [("lanes", 1.5), ("resident_maps", "none"), ("tap_rule", ""), ("weight_modes", "int8")]
 )
 def test_a_figure_of_the_wrong_type_is_refused(key, value):
     document = _document()

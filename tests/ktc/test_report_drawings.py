@@ -88,37 +88,32 @@ def test_a_node_is_busy_from_its_start_to_its_fixed_cost(network, platform):
 
 
 @given(
-    queued=st.booleans(),
     exposed=st.floats(0, 1),
     parts=st.lists(st.floats(0, 5).map(lambda x: x if x > 1e-9 else 0.0), min_size=4, max_size=4),
 )
 @settings(deadline=None)
-def test_exposed_share_of_the_shorter_side_lies_beside_nothing(queued, exposed, parts):
+def test_exposed_share_of_the_weights_lies_beside_no_computing(exposed, parts):
     compute, weights, read, write = parts
-    busy, transfer = (compute, weights + read + write) if queued else (max(compute, weights), read + write)
-    total = max(busy, transfer) + exposed * min(busy, transfer)
+    transfer = weights + read + write
+    alone = exposed * min(compute, weights)
     node = make_node(
         mac_ms=compute,
         weight_ms=weights,
         read_ms=read,
         write_ms=write,
-        sync_ms=total,
+        sync_ms=max(compute, transfer) + alone,
         auxiliary_ms=0.0,
         layout_ms=0.0,
         overhead_ms=0.0,
     )
-    overlap = "C, W+D" if queued else "max(C,W), D"
-    spans = {lane: (a, b) for lane, a, b in activities(node, make_evaluation(overlap=overlap, exposed_share=exposed))}
+    spans = {lane: (a, b) for lane, a, b in activities(node, make_evaluation(exposed_share=exposed))}
     for lane, length in zip(("compute", "weights", "read", "write"), parts, strict=True):
         first, last = spans.get(lane, (0.0, 0.0))
         assert last - first == pytest.approx(length, abs=1e-9)
-    one = [spans[lane] for lane in (("compute",) if queued else ("compute", "weights")) if lane in spans]
-    other = [spans[lane] for lane in (("weights", "read", "write") if queued else ("read", "write")) if lane in spans]
-    together = 0.0
-    if one:
-        first, last = min(a for a, _ in one), max(b for _, b in one)
-        together = sum(max(0.0, min(last, b) - max(first, a)) for a, b in other)
-    assert together == pytest.approx((1 - exposed) * min(busy, transfer), abs=1e-6)
+    first, last = spans.get("compute", (0.0, 0.0))
+    moved = [spans[lane] for lane in ("weights", "read", "write") if lane in spans]
+    together = sum(max(0.0, min(last, b) - max(first, a)) for a, b in moved)
+    assert together == pytest.approx(min(compute, transfer) - alone, abs=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 30, 3000])
@@ -195,10 +190,9 @@ def inference_ms(terms, **changes: float | str) -> float:
     total = path["fixed"]
     for i, cycles in enumerate(terms["cycles"]):
         compute = cycles * path["factor"][i] * load["factor"][i] / choice["clock"] / 1e3
-        weights = load["bytes"][i] / choice["weight"] / 1e6
+        weights = load["bytes"][i] * path["loads"][i] / choice["weight"] / 1e6
         maps = path["read"][i] / choice["read"] / 1e6 + path["write"][i] / choice["write"] / 1e6
-        busy, transfer = (compute, weights + maps) if terms["queued"] else (max(compute, weights), maps)
-        total += max(busy, transfer) + terms["exposed"] * min(busy, transfer)
+        total += max(compute, weights + maps) + terms["exposed"] * min(compute, weights)
     return total
 
 

@@ -62,15 +62,10 @@ class NodeTime(NamedTuple):  # one per node: made several times as fast as a fro
 def overlapped(platform: Platform, compute: float, weights: float, maps: float) -> float:
     """Time of computing, weight loading and feature-map transfer together (any unit).
 
-    The longer of two activities, plus the share `Platform.exposed_share` of the shorter one, which the strips'
-    first load and last store leave uncovered.  Weight loading runs beside computing (``"max(C,W), D"``) or
-    queues with the feature maps on one channel (``"C, W+D"``).
+    ``max(C, W + D) + exposed_share * min(C, W)``: weights and feature maps queue on one channel beside computing, but
+    the first weights of a node have to be there before it starts.
     """
-    if platform.overlap == "max(C,W), D":
-        busy, transfer = max(compute, weights), maps
-    else:
-        busy, transfer = compute, weights + maps
-    return max(busy, transfer) + platform.exposed_share * min(busy, transfer)
+    return max(compute, weights + maps) + platform.exposed_share * min(compute, weights)
 
 
 def bandwidths(platform: Platform, settings: EvaluationSettings) -> Bandwidths:
@@ -88,7 +83,7 @@ def node_time(
 ) -> NodeTime:
     """Time of an NPU node: ``overlapped(C, W, D) + AUX + layout + overhead``.
 
-    AUX and layout moves pass the auxiliary unit: bytes over `Platform.auxiliary_bandwidth`; a layout move counts
+    AUX and layout moves pass the auxiliary unit: bytes read over `Platform.auxiliary_bandwidth`; a layout move counts
     as `Platform.layout_passes` passes over what it writes.
     """
     cycles = tiled.repeats * mac_cycles(node.mac, platform, computing_bits, weight_bits) if node.mac else 0.0

@@ -73,7 +73,6 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
         read_bandwidth=rates.read,
         write_bandwidth=rates.write,
         weight_bandwidth=rates.weight,
-        overlap=platform.overlap,
         exposed_share=platform.exposed_share,
         feature_memory_bytes=platform.feature_memory_bytes,
         theoretical_conv_ms=theoretical,

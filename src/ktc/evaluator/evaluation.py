@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ktc.evaluator.settings import EvaluationSettings
-    from ktc.hardware.platform import Overlap
     from ktc.hardware.user_config import UserFigure
 
 __all__ = ["Bound", "Evaluation", "IoTensor", "NodeEvaluation", "NodeType"]
@@ -159,11 +158,10 @@ class Evaluation:
         Clock and peak of the MAC array.
     read_bandwidth, write_bandwidth, weight_bandwidth : float
         GB/s in force for this evaluation.
-    overlap : {"C, W+D", "max(C,W), D"}
-        What runs beside what in a node: computing beside all transfers in a queue, or
-        computing and weight loading beside the transfer of feature maps.
     exposed_share : float
-        Part of the shorter of the two sides of ``overlap`` that nothing covers, 0 to 1.
+        Part of the weight loading that computing cannot hide, 0 to 1: in a node, computing C runs beside weight
+        loading W and the transfer of feature maps D, which queue; together they take ``max(C, W + D) + exposed_share *
+        min(C, W)``.
     feature_memory_bytes : float
         On-chip memory for feature maps.
     theoretical_conv_ms : float
@@ -199,7 +197,6 @@ class Evaluation:
     expected_error_source: str
     warnings: tuple[str, ...] = ()
     user_figures: tuple[UserFigure, ...] = ()
-    overlap: Overlap = "C, W+D"
     exposed_share: float = 0.0
     feature_memory_bytes: float = 0.0
     cpu_core: str = ""

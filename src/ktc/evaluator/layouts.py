@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ktc.frontend.program import Tensor
     from ktc.hardware.platform import Platform
 
-__all__ = ["border_format", "inner_format", "input_layout", "stored_bytes"]
+__all__ = ["border_format", "dense_bytes", "inner_format", "input_layout", "stored_bytes"]
 
 _ENTRY_BYTES = 16
 _IMAGE_CHANNELS = (3, 4)
@@ -48,7 +48,7 @@ def inner_format(platform: Platform, bits: int) -> InputFormat:
 
 
 def stored_bytes(tensor: Tensor, layout: InputFormat, bits: int) -> int:
-    """Bytes of a feature map in memory.
+    """Bytes of a feature map in memory where it crosses the border of the NPU program.
 
     Images and maps (rank 4, and rank 3 as one row) are padded to whole entries of the layout in columns and
     channels; other tensors are dense, padded to 16 bytes.
@@ -59,6 +59,15 @@ def stored_bytes(tensor: Tensor, layout: InputFormat, bits: int) -> int:
         batch, channels, rows, columns = tensor.shape
         elements = batch * _round_up(channels, layout.channels) * rows * _round_up(columns, layout.columns)
     return _round_up(elements * width // 8, _ENTRY_BYTES)
+
+
+def dense_bytes(tensor: Tensor, bits: int) -> int:
+    """Bytes of a feature map between NPU nodes, without padding but for the last entry.
+
+    Padding of channels or columns to whole entries would take published times of networks with few channels, and the
+    traffic in the published KL530 report, further away.
+    """
+    return _round_up(tensor.elements * bits // 8, _ENTRY_BYTES)
 
 
 def _round_up(value: int, multiple: int) -> int:

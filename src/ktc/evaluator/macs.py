@@ -29,11 +29,12 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def mac_cycles(work: MacWork, platform: Platform, activation_bits: int, weight_bits: int) -> float:
-    """Cycles of the array, padding included.
+    """Cycles of the array, padding included, or those in which its results leave it, if these are more.
 
     ``padded MACs / rate * strided waste * width factors`` with ``padded MACs = round_up(columns, lanes) * rows *
     round_up(Cin / groups, ci) * round_up(Cout, co) * taps(kernel)`` (design of the evaluator; 1x1 kernels,
-    products and depthwise kernels have rates of their own).
+    products and depthwise kernels have rates of their own), against ``results / outputs_per_cycle`` with the factor
+    of the activations alone.
     """
     kernel_rows, kernel_columns = work.kernel
     pointwise = work.kernel == (1, 1)
@@ -49,8 +50,11 @@ def mac_cycles(work: MacWork, platform: Platform, activation_bits: int, weight_b
         padded = (
             positions * work.groups * _round_up(work.in_channels, platform.input_channel_block) * out_channels * taps
         )
-    waste = platform.strided_waste if work.kind in ("conv", "depthwise") and max(work.stride) > 1 else 1.0
-    return padded / rate * waste * width_factor(platform, activation_bits, weight_bits)
+    skipped = work.stride[0] * work.stride[1] if work.kind in ("conv", "depthwise") else 1
+    waste = min(platform.strided_waste, skipped)
+    computed = padded / rate * waste * width_factor(platform, activation_bits, weight_bits)
+    results = work.batch * work.out_rows * work.out_columns * work.out_channels
+    return max(computed, results / platform.outputs_per_cycle * width_factor(platform, activation_bits, 8))
 
 
 def _columns(work: MacWork, platform: Platform) -> int:

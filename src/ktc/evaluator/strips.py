@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ktc.evaluator.cost import bandwidths, node_time
-from ktc.evaluator.tiling import TiledNode, TiledProgram
+from ktc.evaluator.tiling import ELEMENTWISE, TiledNode, TiledProgram, weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ktc.evaluator.bitwidths import BitWidths
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.frontend.program import Node, Tensor
     from ktc.hardware.platform import Platform
@@ -23,11 +24,8 @@ __all__ = ["search_strips"]
 _LOGGER = logging.getLogger(__name__)
 _LONGEST_GROUP = 8
 _SECONDS_WITHOUT_BAR = 2.0
+_PLAIN_WEIGHT_BITS = 8
 _RESAMPLING = frozenset({"KneronResize", "MaxPool", "AveragePool"})
-_ELEMENTWISE = frozenset(
-    {"Add", "Sub", "Mul", "Div", "BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh"}
-    | {"HardSigmoid", "HardSwish", "Swish", "Elu", "Neg", "Abs", "Sqrt", "Exp", "Erf", "KneronSquare", "Reciprocal"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +44,44 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
 
     A run of up to eight nodes, each the only reader of the one before, computes one strip of output rows after
     the other.  Rows that strips share are computed again, and the weights of all its nodes are loaded once per
-    strip.  Dynamic programming over the node order takes the partition with the least time, of equal ones that with the
-    least traffic; since every node on
-    its own (as in ``"default"``) is one of the choices, the result is never slower.
+    strip, or as often as they would be without it if that is more.  Dynamic programming over the node order takes the
+    partition with the least time, of equal ones that with the least traffic; since every node on its own (as in
+    ``"default"``) is one of the choices, the result is never slower.
+
+    Weights of 4 bits cost so little that more strips could move more bytes than the best partition with 8 bits does.
+    Then that partition, or every node on its own if this is faster, is taken with 4 bits.
 
     Returns
     -------
     TiledProgram
         The same program with the traffic of the best partition.
     """
+    _LOGGER.info("deep_search: %d nodes on KL%s", len(tiled.nodes), platform.name)
     search = _Search(tiled, platform, settings)
-    count = len(tiled.nodes)
-    _LOGGER.info("deep_search: %d nodes on KL%s", count, platform.name)
-    best: list[tuple[float, int]] = [(0.0, 0)]  # time in ms and DRAM bytes
-    choice: list[tuple[int, tuple[TiledNode, ...]]] = []
-    for end in _progress(count):
-        alone = tiled.nodes[end]
-        cost = _plus(best[end], search.cost(end, (alone,)))
-        pick: tuple[int, tuple[TiledNode, ...]] = (end, (alone,))
-        for begin in search.begins(end):
-            group = search.group(begin, end)
-            if group is None:
-                continue
-            total = _plus(best[begin], search.cost(begin, group))
-            if total < cost:
-                cost, pick = total, (begin, group)
-        best.append(cost)
-        choice.append(pick)
-    nodes: list[TiledNode] = []
-    end = count
-    while end:
-        begin, group = choice[end - 1]
-        nodes[:0] = group
-        end = begin
+    nodes = search.best()
+    widths = tiled.widths
+    if any(bits < _PLAIN_WEIGHT_BITS for bits in widths.weights):
+        plain = dataclasses.replace(widths, weights=(_PLAIN_WEIGHT_BITS,) * len(nodes))
+        wide = _Search(_in_widths(tiled, plain), platform, settings).best()
+        if _weight_traffic(nodes) > _weight_traffic(wide):
+            same_cuts = _in_widths(dataclasses.replace(tiled, nodes=wide), widths).nodes
+            nodes = min((same_cuts, tiled.nodes), key=lambda choice: search.cost(0, choice))
     fused = sum(new is not old for new, old in zip(nodes, tiled.nodes, strict=True))
     _LOGGER.info("deep_search: %d nodes run in strips", fused)
-    return dataclasses.replace(tiled, nodes=tuple(nodes))
+    return dataclasses.replace(tiled, nodes=nodes)
+
+
+def _in_widths(tiled: TiledProgram, widths: BitWidths) -> TiledProgram:
+    """The same cuts with weights of other widths."""
+    nodes = [
+        traffic._replace(weight_bytes=traffic.weight_loads * weight_bytes(node, bits))
+        for node, traffic, bits in zip(tiled.program.nodes, tiled.nodes, widths.weights, strict=True)
+    ]
+    return dataclasses.replace(tiled, widths=widths, nodes=tuple(nodes))
+
+
+def _weight_traffic(nodes: Iterable[TiledNode]) -> int:
+    return sum(node.weight_bytes for node in nodes)
 
 
 def _plus(first: tuple[float, int], second: tuple[float, int]) -> tuple[float, int]:
@@ -119,12 +119,37 @@ class _Search:
             self._stages.append(_stage(node, previous, tensors))
             previous = node
 
+    def best(self) -> tuple[TiledNode, ...]:
+        """Traffic of all nodes in the partition with the least time, of equal ones that with the least traffic."""
+        alone = self._tiled.nodes
+        best: list[tuple[float, int]] = [(0.0, 0)]  # time in ms and DRAM bytes
+        choice: list[tuple[int, tuple[TiledNode, ...]]] = []
+        for end in _progress(len(alone)):
+            cost = _plus(best[end], self.cost(end, (alone[end],)))
+            pick: tuple[int, tuple[TiledNode, ...]] = (end, (alone[end],))
+            for begin in self._begins(end):
+                group = self._group(begin, end)
+                if group is None:
+                    continue
+                total = _plus(best[begin], self.cost(begin, group))
+                if total < cost:
+                    cost, pick = total, (begin, group)
+            best.append(cost)
+            choice.append(pick)
+        nodes: list[TiledNode] = []
+        end = len(alone)
+        while end:
+            begin, group = choice[end - 1]
+            nodes[:0] = group
+            end = begin
+        return tuple(nodes)
+
     def cost(self, begin: int, nodes: Sequence[TiledNode]) -> tuple[float, int]:
         """Time in ms and DRAM bytes of consecutive nodes."""
-        time = sum(self.time(begin + k, node) for k, node in enumerate(nodes))
+        time = sum(self._time(begin + k, node) for k, node in enumerate(nodes))
         return time, sum(node.read_bytes + node.write_bytes + node.weight_bytes for node in nodes)
 
-    def time(self, index: int, node: TiledNode) -> float:
+    def _time(self, index: int, node: TiledNode) -> float:
         """Time of one node in ms; CPU nodes are free."""
         source = self._tiled.program.nodes[index]
         if source.type == "CPU":
@@ -134,7 +159,7 @@ class _Search:
             source, node, self._platform, self._rates, widths.computing[index], widths.weights[index]
         ).total
 
-    def begins(self, end: int) -> range:
+    def _begins(self, end: int) -> range:
         """First nodes of the groups that may end at a node, nearest first; empty if nothing spills before it."""
         begin = end
         while begin > 0 and end - begin + 1 < _LONGEST_GROUP and self._linked(begin):
@@ -148,7 +173,7 @@ class _Search:
             return False
         return stage.source in self._private and self._tiled.spilled[stage.source] > 0
 
-    def group(self, begin: int, end: int) -> tuple[TiledNode, ...] | None:
+    def _group(self, begin: int, end: int) -> tuple[TiledNode, ...] | None:
         """Traffic of the nodes of a group in its best number of strips; None if not even single rows fit on chip.
 
         Of 2, 4, 8, ... strips the first that fits is the best but for a ragged last strip, so larger numbers are
@@ -193,12 +218,15 @@ class _Search:
             repeats = max(1.0, total[position + 1] / stage.out_rows)
             halo = max(1.0, total[position] / stage.in_rows)
             kept = round(tiled.sizes[stage.source] * tiled.spilled[stage.source])
+            loads = max(strips, default.weight_loads)
+            bits = tiled.widths.weights[begin + position]
             result.append(
                 TiledNode(
                     read_bytes=default.read_bytes - kept if inside_in else round(default.read_bytes * halo),
                     write_bytes=0 if inside_out else default.write_bytes,
-                    weight_bytes=default.weight_bytes * strips,
+                    weight_bytes=loads * weight_bytes(tiled.program.nodes[begin + position], bits),
                     repeats=repeats,
+                    weight_loads=loads,
                 )
             )
         return tuple(result)
@@ -228,7 +256,7 @@ def _stage(node: Node, previous: Node | None, tensors: dict[str, Tensor]) -> _St
         reach = (node.mac.kernel[0] - 1) * node.mac.dilation[0] + 1
     elif node.backend in _RESAMPLING:
         reach = max(step.reach for step in node.auxiliary)
-    elif node.backend in _ELEMENTWISE:
+    elif node.backend in ELEMENTWISE:
         reach = 1
     else:
         return None

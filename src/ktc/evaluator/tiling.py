@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from ktc.evaluator.bitwidths import BitWidths, assign_bitwidths
-from ktc.evaluator.layouts import border_format, inner_format, input_layout, stored_bytes
+from ktc.evaluator.layouts import border_format, dense_bytes, inner_format, input_layout, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ktc.evaluator.settings import EvaluationSettings
-    from ktc.frontend.program import Node, Program
+    from ktc.frontend.program import Node, Program, Tensor
     from ktc.hardware.input_formats import InputFormat
     from ktc.hardware.platform import Platform
 
-__all__ = ["TiledNode", "TiledProgram", "tile"]
+__all__ = ["ELEMENTWISE", "TiledNode", "TiledProgram", "tile", "weight_bytes"]
+
+#: Backend operators that make each result of what lies at the same place in their feature maps.
+ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh"}
+    | {"HardSigmoid", "HardSwish", "Swish", "Elu", "Neg", "Abs", "Sqrt", "Exp", "Erf", "KneronSquare", "Reciprocal"}
+)
 
 
 class TiledNode(NamedTuple):  # one per node: made several times as fast as a frozen dataclass
@@ -26,11 +33,13 @@ class TiledNode(NamedTuple):  # one per node: made several times as fast as a fr
     Attributes
     ----------
     read_bytes, write_bytes, weight_bytes : int
-        DRAM traffic.
+        DRAM traffic; weights as often as they are loaded.
     repeats : float
         Factor on the MAC and auxiliary work: rows computed more than once where strips overlap.
     layout_bytes : int
         Bytes that layout moves write, wherever to.
+    weight_loads : int
+        How often the weights are loaded.
     """
 
     read_bytes: int
@@ -38,6 +47,7 @@ class TiledNode(NamedTuple):  # one per node: made several times as fast as a fr
     weight_bytes: int
     repeats: float = 1.0
     layout_bytes: int = 0
+    weight_loads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +87,65 @@ class TiledProgram:
 def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> TiledProgram:
     """Decide what stays on chip.
 
-    While a node runs, its inputs, its outputs and every feature map that a later node still needs share the
-    on-chip memory; what exceeds it spills in proportion.  A feature map keeps on chip the smallest share that it
-    has during its life; the rest is written once and read by each reader.  Model inputs, model outputs and what
-    CPU nodes touch always pass through DRAM as a whole.
+    1. Model inputs, model outputs and what CPU nodes touch pass through DRAM, and so does every feature map where
+       `Platform.resident_maps` is false.
+    2. While a node runs, its inputs, its outputs and every feature map that a later node still needs share the on-chip
+       memory in proportion to their sizes.  What a node makes in place of an input that nobody else needs (depthwise
+       and elementwise nodes) takes no room of its own.
+    3. A feature map keeps on chip the smallest share that it has during its life; the rest is written once and read by
+       each reader.
+    4. A node whose share holds a part of its maps runs in as many strips, and loads its weights again for each.
     """
     widths = assign_bitwidths(program, platform, settings)
     border = _border(program)
     layouts = _layouts(program, platform, settings, widths, border)
-    sizes = {
-        t.name: stored_bytes(t, layouts[t.name], widths.tensors[t.name]) for t in program.tensors if t.name in layouts
-    }
+    sizes = {t.name: _bytes(t, layouts, widths, border) for t in program.tensors if t.name in layouts}
     lives = _lives(program)
-    live = _sums(sizes, lives, len(program.nodes))
-    spilled = _spilled(platform, lives, live, border)
-    outside = {name: size - int(size * (1.0 - spilled[name])) for name, size in sizes.items() if name in lives}
-    moved = {name: round(size * spilled[name]) for name, size in sizes.items() if name in spilled}
+    inner = {name: size for name, size in sizes.items() if name in lives and name not in border}
+    count = len(program.nodes)
+    if platform.resident_maps:
+        replaced = _replaced(program, inner, lives)
+        wanted = _sums(inner, lives, count)
+        for index, (_, _, saved) in replaced.items():
+            wanted[index] -= saved
+        memory = platform.feature_memory_bytes
+        room = [min(1.0, memory / held) if held else 1.0 for held in wanted]
+        strips = [math.ceil(held / memory) or 1 for held in wanted]
+    else:
+        replaced, room, strips = {}, [0.0] * count, [1] * count
+    lowest = _RangeMinimum(room)
+    kept = {name: lowest(*lives[name]) for name in inner}
+    spilled = {name: 1.0 - kept.get(name, 0.0) for name in lives}
+    moved = {name: round(sizes[name] * share) for name, share in spilled.items()}
     nodes = []
-    for node, weight_bits in zip(program.nodes, widths.weights, strict=True):
+    for node, weight_bits, parts in zip(program.nodes, widths.weights, strips, strict=True):
         if node.type == "CPU":
-            nodes.append(TiledNode(0, 0, 0))
+            nodes.append(TiledNode(0, 0, 0, weight_loads=0))
             continue
+        loads = parts if node.mac is not None else 1
         nodes.append(
             TiledNode(
                 read_bytes=sum([moved[name] for name in node.inputs]),
                 write_bytes=sum([moved[name] for name in node.outputs]),
-                weight_bytes=weight_bytes(node, weight_bits),
+                weight_bytes=loads * weight_bytes(node, weight_bits),
                 layout_bytes=sum([sizes[name] for name in node.outputs * node.layout_moves]),
+                weight_loads=loads,
             )
         )
-    held_outside = _sums(outside, lives, len(program.nodes))
-    return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(held_outside))
+    live = _sums(sizes, lives, count)
+    on_chip = {name: int(size * kept[name]) for name, size in inner.items()}
+    inside = _sums(on_chip, lives, count)
+    for index, (before, after, saved) in replaced.items():
+        live[index] -= saved
+        inside[index] -= min(on_chip[before], on_chip[after])
+    outside = [alive - held for alive, held in zip(live, inside, strict=True)]
+    return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(outside))
+
+
+def _bytes(tensor: Tensor, layouts: Mapping[str, InputFormat], widths: BitWidths, border: set[str]) -> int:
+    name = tensor.name
+    bits = widths.tensors[name]
+    return stored_bytes(tensor, layouts[name], bits) if name in border else dense_bytes(tensor, bits)
 
 
 def weight_bytes(node: Node, bits: int) -> int:
@@ -158,22 +196,36 @@ def _lives(program: Program) -> dict[str, tuple[int, int]]:
     return lives
 
 
+def _replaced(
+    program: Program, sizes: Mapping[str, int], lives: Mapping[str, tuple[int, int]]
+) -> dict[int, tuple[str, str, int]]:
+    """Nodes whose output takes the place of an input: position -> input, output, bytes that are there once, not twice.
+
+    That is so for depthwise convolutions of stride 1 and elementwise nodes, with the largest input that ends there.
+    """
+    result = {}
+    for index, node in enumerate(program.nodes):
+        if node.mac is not None:
+            if node.mac.kind != "depthwise" or node.mac.stride != (1, 1):
+                continue
+        elif node.backend not in ELEMENTWISE or node.type == "CPU":
+            continue
+        ending = [name for name in node.inputs if name in sizes and lives[name][1] == index]
+        if ending and node.outputs[0] in sizes:
+            before = max(ending, key=sizes.__getitem__)
+            result[index] = before, node.outputs[0], min(sizes[before], sizes[node.outputs[0]])
+    return result
+
+
 def _sums(amounts: Mapping[str, int], lives: Mapping[str, tuple[int, int]], count: int) -> list[int]:
     """Sum of the amounts of what is alive, for each of ``count`` nodes."""
     change = [0] * (count + 1)
-    for name, (first, last) in lives.items():
-        change[first] += amounts[name]
-        change[last + 1] -= amounts[name]
+    for name, amount in amounts.items():
+        if name in lives:
+            first, last = lives[name]
+            change[first] += amount
+            change[last + 1] -= amount
     return list(accumulate(change[:-1]))
-
-
-def _spilled(
-    platform: Platform, lives: Mapping[str, tuple[int, int]], live: list[int], border: set[str]
-) -> dict[str, float]:
-    lowest = _RangeMinimum([min(1.0, platform.feature_memory_bytes / held) if held else 1.0 for held in live])
-    spilled = {name: 1.0 - lowest(first, last) for name, (first, last) in lives.items()}
-    spilled.update(dict.fromkeys(border, 1.0))
-    return spilled
 
 
 class _RangeMinimum:

@@ -116,17 +116,20 @@ def _product(operator: Operator, graph: Graph) -> MacWork | str:
 def auxiliary_steps(operator: Operator, graph: Graph, steps: tuple[str, ...]) -> tuple[AuxiliaryStep, ...]:
     """Passes of the auxiliary units for an operator that is neither MAC work nor a layout move.
 
-    Each step of a decomposition is one pass.  A pass costs what is larger, its input or its output.
+    A pass costs what it reads, over all its feature maps, or what it writes, if that is more.  Each step of a
+    decomposition is one pass over the largest of them; a sum of several maps is taken two at a time.
     """
-    ins = [element_count(graph.shape(n) or ()) for n in operator.inputs if n and not graph.is_constant(n)]
-    outs = [element_count(graph.shape(n) or ()) for n in operator.outputs if n]
+    maps = [name for name in dict.fromkeys(operator.inputs) if name and not graph.is_constant(name)]
+    ins = [element_count(graph.shape(name) or ()) for name in maps]
+    outs = [element_count(graph.shape(name) or ()) for name in operator.outputs if name]
     elements = max([*outs, *ins], default=0)
     if steps == (operator.type,) * 2:  # rows first, then columns
         before, after = (graph.shape(name) or () for name in (operator.inputs[0], operator.outputs[0]))
         return _step(operator.type, element_count((*after[:-1], *before[-1:]))), _step(operator.type, elements)
     if steps:
-        repeats = max(1, len(ins) - 1) if operator.type in ("Sum", "Mean") else 1
-        return tuple(_step(step, elements) for step in steps for _ in range(repeats))
+        if operator.type in ("Sum", "Mean") and len(ins) > 1:
+            return tuple(_step(step, 2 * elements) for step in steps for _ in ins[1:])
+        return tuple(_step(step, elements) for step in steps)
     if operator.type in _POOLS:
         view = OperatorView(operator, graph, "")
         kernel = max(view.kernel, default=1)
@@ -134,7 +137,7 @@ def auxiliary_steps(operator: Operator, graph: Graph, steps: tuple[str, ...]) ->
         passes = -(-(kernel - 1) // (_COMPOSED_WINDOW - 1)) if composed else 1
         reach = view.kernel[0] if len(view.kernel) == 2 else 1
         return (AuxiliaryStep(operator.type, elements * passes, pooling=True, reach=max(1, reach)),)
-    return (_step(operator.type, elements),)
+    return (_step(operator.type, max(elements, sum(ins))),)
 
 
 def _step(kind: str, elements: int) -> AuxiliaryStep:

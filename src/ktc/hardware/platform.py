@@ -19,7 +19,6 @@ __all__ = [
     "SHARES",
     "Confidence",
     "Figure",
-    "Overlap",
     "Platform",
     "TapRule",
     "load_platform",
@@ -30,7 +29,6 @@ __all__ = [
 
 Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
-Overlap = Literal["max(C,W), D", "C, W+D"]
 
 _SHARE = "share"  # in place of a type
 #: Figures between 0 and 1, both included.
@@ -86,7 +84,10 @@ class Platform:
     tap_rule : {"square_blocks_3x3", "rows_of_3", "groups_of_9"}
         How the taps of a kernel fill the array.
     strided_waste : float
-        Factor on the MAC cycles of convolutions with a stride above 1.
+        Factor on the MAC cycles of convolutions with a stride above 1, at most the positions that are skipped: 4 where
+        every position of stride 2x2 is computed, 2 where every column is.
+    outputs_per_cycle : float
+        Results that leave the array in a cycle at most.
     activation_16bit_factor, weight_16bit_factor, weight_4bit_factor : float
         Factors on MAC cycles for 16-bit activations, 16-bit weights and 4-bit weights.
     node_overhead_us : float
@@ -101,10 +102,11 @@ class Platform:
         Rate of elementwise, resize and unfused pooling units, in GB/s of 8-bit elements.
     feature_memory_bytes : float
         On-chip memory for feature maps, in bytes.
-    overlap : {"max(C,W), D", "C, W+D"}
-        Which of computing (C), weight loading (W) and feature-map transfer (D) hide each other.
+    resident_maps : bool
+        Feature maps stay on chip from node to node where they fit; if not, each passes through DRAM.
     exposed_share : float
-        Share of the shorter of two overlapping activities that stays visible, 0 to 1.
+        Share of the weight loading that computing cannot hide, 0 to 1: the first weights of a node have to be there
+        before it starts.
     fused_activations : tuple of str
         Activations that cost nothing behind a convolution.
     datapath_modes, weight_modes, io_modes, compiler_tilings : tuple of str
@@ -150,6 +152,7 @@ class Platform:
     output_channel_block: int
     tap_rule: TapRule
     strided_waste: float
+    outputs_per_cycle: float
     activation_16bit_factor: float
     weight_16bit_factor: float
     weight_4bit_factor: float
@@ -161,7 +164,7 @@ class Platform:
     write_bandwidth: float
     auxiliary_bandwidth: float
     feature_memory_bytes: float
-    overlap: Overlap
+    resident_maps: bool
     exposed_share: float
     fused_activations: tuple[str, ...]
     datapath_modes: tuple[str, ...]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "render_json", "schema"]
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "2.0"
 
 
 def schema() -> dict[str, Any]:
@@ -71,7 +71,6 @@ def render_json(evaluation: Evaluation, advised: Advised | None = None) -> dict[
             "write_bandwidth_gbps": evaluation.write_bandwidth,
             "weight_bandwidth_gbps": evaluation.weight_bandwidth,
             "feature_memory_bytes": evaluation.feature_memory_bytes,
-            "overlap": evaluation.overlap,
             "exposed_share": evaluation.exposed_share,
             "cpu_core": evaluation.cpu_core,
             "cpu_frequency_mhz": evaluation.cpu_frequency_mhz,

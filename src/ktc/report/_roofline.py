@@ -97,12 +97,10 @@ class Roofline:
 def roofline(evaluation: Evaluation) -> Roofline | None:
     """Place every node with MACs; None if there is none.
 
-    The slope is the most that weights and feature maps can move together: where they queue on one channel, the
-    larger of their bandwidths, otherwise the sum. So no node lies above it.
+    The slope is the most that weights and feature maps can move together: they queue on one channel, so it is the
+    largest of their bandwidths. No node lies above it.
     """
-    maps = max(evaluation.read_bandwidth, evaluation.write_bandwidth)
-    weights = evaluation.weight_bandwidth
-    bandwidth = max(maps, weights) if evaluation.overlap == "C, W+D" else maps + weights
+    bandwidth = max(evaluation.read_bandwidth, evaluation.write_bandwidth, evaluation.weight_bandwidth)
     chosen = [index for index, node in enumerate(evaluation.nodes) if node.macs and node.sync_ms]
     if not chosen:
         return None

@@ -129,25 +129,22 @@ class Timeline:
 def activities(node: NodeEvaluation, evaluation: Evaluation) -> tuple[tuple[LaneName, float, float], ...]:
     """Return which lane is busy from when to when, in ms from the start of a node.
 
-    The lengths are those of `ktc.evaluator.cost.node_time`; their places follow from its overlap: feature maps are
-    read before they are written, and of the shorter of computing and transfer the exposed share lies beside nothing.
+    The lengths are those of `ktc.evaluator.cost.node_time`; their places follow from its overlap: weights are loaded
+    and feature maps are read before results are written, and the exposed share of the weights lies beside no computing.
     Passes of the auxiliary unit, moves of data and the fixed cost of the command come after it, in this order.
     """
-    queued = evaluation.overlap == "C, W+D"
-    busy = node.mac_ms if queued else max(node.mac_ms, node.weight_ms)
-    loaded = node.read_ms + (node.weight_ms if queued else 0.0)
+    loaded = node.weight_ms + node.read_ms
     transfer = loaded + node.write_ms
-    moved = max(busy, transfer) + evaluation.exposed_share * min(busy, transfer)
-    before = share(loaded, transfer)  # what of the transfer comes before computing can end
-    if transfer <= busy:
-        start = evaluation.exposed_share * loaded
-    else:
-        start = loaded - (1 - evaluation.exposed_share) * busy * before
+    exposed = evaluation.exposed_share * min(node.mac_ms, node.weight_ms)
+    moved = max(node.mac_ms, transfer) + exposed
+    # Where the transfer is longer, computing lies beside loading and writing by their parts of it.
+    beside = (node.mac_ms - exposed) * share(loaded, transfer)
+    start = exposed if transfer <= node.mac_ms else loaded - beside
     end = node.sync_ms
     spans: list[tuple[LaneName, float, float]] = [
         ("compute", start, start + node.mac_ms),
-        ("weights", *((node.read_ms, loaded) if queued else (start, start + node.weight_ms))),
-        ("read", 0.0, node.read_ms),
+        ("weights", 0.0, node.weight_ms),
+        ("read", node.weight_ms, loaded),
         ("write", moved - node.write_ms, moved),
         ("auxiliary", moved, moved + node.auxiliary_ms),
         ("layout", moved + node.auxiliary_ms, moved + node.auxiliary_ms + node.layout_ms),

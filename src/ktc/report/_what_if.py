@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ktc.evaluator.evaluation import Evaluation, NodeEvaluation
+    from ktc.evaluator.evaluation import Evaluation
 
 __all__ = ["what_if"]
 
@@ -29,9 +29,10 @@ def what_if(evaluation: Evaluation, alternatives: Sequence[Evaluation] = ()) -> 
     -------
     dict or None
         ``cycles`` of the MAC array in the present widths, one value a node; for each datapath mode ``factor`` on
-        them, ``read`` and ``write`` bytes, and ``fixed`` ms in all; for each weight mode ``factor`` and ``bytes``;
-        the present rates (GB/s, MHz), widths, and the overlap. Nodes that only move feature maps take time in
-        proportion to their bytes, so one stands for all of them. None if nothing runs on the NPU.
+        them, ``read`` and ``write`` bytes, a factor ``loads`` on the bytes of the weights, and ``fixed`` ms in all; for
+        each weight mode ``factor`` and ``bytes``; the present rates (GB/s, MHz), widths, and the share of the weight
+        loading that nothing hides. Nodes that only move feature maps take time in proportion to their bytes, so one
+        stands for all of them. None if nothing runs on the NPU.
     """
     nodes = evaluation.nodes
     if not evaluation.time_ms:
@@ -54,14 +55,15 @@ def what_if(evaluation: Evaluation, alternatives: Sequence[Evaluation] = ()) -> 
         amounts = [getattr(node, field) for node in each.nodes]
         return [*(amounts[i] for i in single), sum(amounts[i] for i in rest)]
 
-    def factors(each: Evaluation) -> list[float]:
-        return [*(_factor(each.nodes[i], nodes[i]) for i in single), 1]
+    def factors(each: Evaluation, field: str) -> list[float]:
+        return [*(_factor(getattr(each.nodes[i], field), getattr(nodes[i], field)) for i in single), 1]
 
     return {
         "cycles": [*(_short(nodes[i].mac_cycles) for i in single), 0],
         "datapath": {
             mode: {
-                "factor": factors(each),
+                "factor": factors(each, "mac_cycles"),
+                "loads": factors(each, "weight_bytes"),
                 "read": maps(each, "read_bytes"),
                 "write": maps(each, "write_bytes"),
                 "fixed": sum(node.auxiliary_ms + node.layout_ms + node.overhead_ms for node in each.nodes),
@@ -69,10 +71,9 @@ def what_if(evaluation: Evaluation, alternatives: Sequence[Evaluation] = ()) -> 
             for mode, each in paths.items()
         },
         "weights": {
-            mode: {"factor": factors(each), "bytes": [*(each.nodes[i].weight_bytes for i in single), 0]}
+            mode: {"factor": factors(each, "mac_cycles"), "bytes": [*(each.nodes[i].weight_bytes for i in single), 0]}
             for mode, each in weights.items()
         },
-        "queued": evaluation.overlap == "C, W+D",
         "exposed": evaluation.exposed_share,
         "now": {
             "clock": evaluation.frequency_mhz,
@@ -89,8 +90,8 @@ def _by_mode(pairs: Iterable[tuple[str, Evaluation]]) -> dict[str, Evaluation]:
     return dict(sorted(pairs, key=lambda pair: _ORDER.index(pair[0]) if pair[0] in _ORDER else len(_ORDER)))
 
 
-def _factor(node: NodeEvaluation, present: NodeEvaluation) -> float:
-    return _short(node.mac_cycles / present.mac_cycles) if present.mac_cycles else 1
+def _factor(amount: float, present: float) -> float:
+    return _short(amount / present) if present else 1
 
 
 def _short(value: float) -> float:

@@ -81,11 +81,9 @@ function inferenceMs(terms, choice) {
   let sum = path.fixed;
   for (let node = 0; node < terms.cycles.length; node++) {
     const compute = terms.cycles[node] * path.factor[node] * load.factor[node] / choice.clock / 1e3;
-    const weights = load.bytes[node] / choice.weight / 1e6;
+    const weights = load.bytes[node] * path.loads[node] / choice.weight / 1e6;
     const maps = path.read[node] / choice.read / 1e6 + path.write[node] / choice.write / 1e6;
-    const busy = terms.queued ? compute : Math.max(compute, weights);
-    const transfer = terms.queued ? weights + maps : maps;
-    sum += Math.max(busy, transfer) + terms.exposed * Math.min(busy, transfer);
+    sum += Math.max(compute, weights + maps) + terms.exposed * Math.min(compute, weights);
   }
   return sum;
 }
