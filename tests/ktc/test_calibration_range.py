@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import importlib.util
 import json
 from importlib import resources
@@ -143,7 +142,7 @@ def test_shares_are_of_the_time_of_the_nodes_outside(flags):
 
 def test_every_form_of_the_report_shows_it(tmp_path):
     inside = make_evaluation()
-    nodes = (make_node(0), dataclasses.replace(make_node(1), outside_calibration=("kernel 5x5",)))
+    nodes = (make_node(0), make_node(1)._replace(outside_calibration=("kernel 5x5",)))
     outside = make_evaluation(nodes=nodes)
     share = f"{100 * outside.share_outside_calibration:.1f} % of the time is in 1 node outside of what was calibrated"
     assert share in next(line for line in render_text(outside).splitlines() if line.startswith("expected error"))

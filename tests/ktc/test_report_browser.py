@@ -203,7 +203,7 @@ def test_sliders_give_what_evaluate_gives(show, network, platform):
 
 def test_different_bandwidths_of_reading_and_writing_stay_until_the_slider_moves(show):
     evaluation = make_evaluation(5, read_bandwidth=3.0, write_bandwidth=1.5)
-    nodes = [dataclasses.replace(n, write_ms=2 * n.write_ms, sync_ms=10 * n.sync_ms) for n in evaluation.nodes]
+    nodes = [n._replace(write_ms=2 * n.write_ms, sync_ms=10 * n.sync_ms) for n in evaluation.nodes]
     page = show(render_html(dataclasses.replace(evaluation, nodes=tuple(nodes))))
     before = shown_fps(page)[0]
     assert page.get_by_text("writes at 1.5 until moved").is_visible()

@@ -112,11 +112,10 @@ def test_every_figure_of_a_node_is_in_some_column():
     """No field of a node may be lost on the way to the report."""
     plain = make_node()
     plain_row = [column.of(plain) for column in ALL_COLUMNS]
-    for field in fields(NodeEvaluation):
-        old = getattr(plain, field.name)
+    for field, old in plain._asdict().items():
         new: object = old + 1 if isinstance(old, (int, float)) else (old + old if old else "changed")
-        changed = make_node(**{field.name: new})
-        assert [column.of(changed) for column in ALL_COLUMNS] != plain_row, field.name
+        changed = make_node(**{field: new})
+        assert [column.of(changed) for column in ALL_COLUMNS] != plain_row, field
 
 
 def test_signal_to_noise_ratio_is_not_available():

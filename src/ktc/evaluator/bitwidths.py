@@ -55,8 +55,10 @@ def assign_bitwidths(program: Program, platform: Platform, settings: EvaluationS
     tensors.update(
         (name, out) for o in program.outputs for name in (o, sources.get(o, o)) if name not in program.inputs
     )
-    operands = [[tensors[name] for name in node.inputs] for node in program.nodes]
-    computing = tuple([max([bits, *read]) for read, bits in zip(operands, datapath, strict=True)])
+    computing = datapath
+    if len({*tensors.values(), *datapath}) > 1:
+        operands = [[tensors[name] for name in node.inputs] for node in program.nodes]
+        computing = tuple([max([bits, *read]) for read, bits in zip(operands, datapath, strict=True)])
     weights = _node_widths(program, platform, settings.weight_bitwidth_mode)
     return BitWidths(tensors, computing, weights)
 

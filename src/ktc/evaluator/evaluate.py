@@ -87,13 +87,16 @@ def evaluate(program: Program, platform: Platform, settings: EvaluationSettings)
 
 
 class _Cost(NamedTuple):
-    """What follows from a node's work, traffic and widths alone; times in ms."""
+    """What follows from a node's work, traffic and widths alone, as in `NodeEvaluation`."""
 
     macs: int
     mac_cycles: float
     mac_ms: float
+    read_bytes: int
     read_ms: float
+    write_bytes: int
     write_ms: float
+    weight_bytes: int
     weight_ms: float
     cfunc_ms: float
     pfunc_ms: float
@@ -109,7 +112,7 @@ class _Cost(NamedTuple):
 
 def _cpu_cost(node: Node) -> _Cost:
     macs = node.mac.macs if node.mac else 0
-    return _Cost(macs, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0)
+    return _Cost(macs, 0.0, 0.0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0)
 
 
 def _npu_cost(
@@ -124,8 +127,11 @@ def _npu_cost(
         macs=node.mac.macs if node.mac else 0,
         mac_cycles=time.cycles,
         mac_ms=time.compute,
+        read_bytes=traffic.read_bytes,
         read_ms=time.read,
+        write_bytes=traffic.write_bytes,
         write_ms=time.write,
+        weight_bytes=traffic.weight_bytes,
         weight_ms=time.weights,
         cfunc_ms=cfunc,
         pfunc_ms=pfunc,
@@ -155,54 +161,38 @@ def _nodes(tiled: TiledProgram, platform: Platform, rates: Bandwidths) -> tuple[
         tiled.outside,
         strict=True,
     ):
-        read = [widths[name] for name in node.inputs]
-        written = [widths[name] for name in node.outputs]
+        inputs, outputs = node.inputs, node.outputs
+        read = max([widths[name] for name in inputs], default=bits)
+        written = max([widths[name] for name in outputs], default=bits)
         on_cpu = node.type == "CPU"
         if on_cpu:
             cost = _cpu_cost(node)
         else:
-            widest = max([bits, *written])
+            widest = max(bits, written)
             # Lowering shares the work of operators that repeat: its identity is compared faster than its content.
             key = node.backend, id(node.mac), id(node.auxiliary), traffic, bits, weight_bits, widest
-            if key not in known:
-                known[key] = _npu_cost(node, traffic, platform, rates, bits, weight_bits, widest)
-            cost = known[key]
+            found = known.get(key)
+            if found is None:
+                found = known[key] = _npu_cost(node, traffic, platform, rates, bits, weight_bits, widest)
+            cost = found
         result.append(
             NodeEvaluation(
-                name=node.name,
-                origins=node.origins,
-                type=node.type,
-                backend=node.backend,
-                command_index=None if on_cpu else command,
-                input_bits=max(read, default=bits),
-                output_bits=max(written, default=bits),
-                weight_bits=weight_bits if traffic.weight_bytes else None,
-                macs=cost.macs,
-                mac_cycles=cost.mac_cycles,
-                mac_ms=cost.mac_ms,
-                read_bytes=traffic.read_bytes,
-                read_ms=cost.read_ms,
-                write_bytes=traffic.write_bytes,
-                write_ms=cost.write_ms,
-                weight_bytes=traffic.weight_bytes,
-                weight_ms=cost.weight_ms,
-                cfunc_ms=cost.cfunc_ms,
-                pfunc_ms=cost.pfunc_ms,
-                runtime_ms=cost.runtime_ms,
-                sync_ms=cost.sync_ms,
-                bound=cost.bound,
-                input_format=_formats(formats, node.inputs),
-                output_format=_formats(formats, node.outputs),
-                output_shape=shapes[node.outputs[0]] if node.outputs else (),
-                reason=node.reason,
-                auxiliary_ms=cost.auxiliary_ms,
-                layout_ms=cost.layout_ms,
-                overhead_ms=cost.overhead_ms,
-                live_bytes=live,
-                spilled_bytes=outside,
-                cpu_ms=None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
-                outside_calibration=cost.outside_calibration,
-                width_factor=cost.width_factor,
+                node.name,
+                node.origins,
+                node.type,
+                node.backend,
+                None if on_cpu else command,
+                read,
+                written,
+                weight_bits if traffic.weight_bytes else None,
+                _formats(formats, inputs),
+                _formats(formats, outputs),
+                shapes[outputs[0]] if outputs else (),
+                live,
+                outside,
+                *cost,  # its fields follow in the same order
+                node.reason,
+                None if node.cpu_work is None else cpu_time_ms(node.cpu_work, platform, bits),
             )
         )
         command += not on_cpu

@@ -102,21 +102,34 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
     sizes = {t.name: _bytes(t, layouts, widths, border) for t in program.tensors if t.name in layouts}
     lives = _lives(program)
     inner = {name: size for name, size in sizes.items() if name in lives and name not in border}
+    passing = {name: sizes[name] for name in lives if name in border}
     count = len(program.nodes)
-    if platform.resident_maps:
-        replaced = _replaced(program, inner, lives)
-        wanted = _sums(inner, lives, count)
-        for index, (_, _, saved) in replaced.items():
-            wanted[index] -= saved
-        memory = platform.feature_memory_bytes
-        room = [min(1.0, memory / held) if held else 1.0 for held in wanted]
-        strips = [math.ceil(held / memory) or 1 for held in wanted]
+    on_border, wanted = _sums(passing, lives, count), _sums(inner, lives, count)
+    live = [at_border + between for at_border, between in zip(on_border, wanted, strict=True)]
+    replaced = _replaced(program, inner, lives) if platform.resident_maps else {}
+    for index, (_, _, saved) in replaced.items():
+        wanted[index] -= saved
+        live[index] -= saved
+    memory = platform.feature_memory_bytes
+    kept: dict[str, float] = {}
+    strips = [1] * count
+    if not platform.resident_maps:
+        outside = live
+        spilled = dict.fromkeys(lives, 1.0)
+    elif max(wanted, default=0) <= memory:  # as below, without the arithmetic
+        outside = on_border
+        spilled = dict.fromkeys(inner, 0.0) | dict.fromkeys(passing, 1.0)
     else:
-        replaced, room, strips = {}, [0.0] * count, [1] * count
-    lowest = _RangeMinimum(room)
-    kept = {name: lowest(*lives[name]) for name in inner}
-    spilled = {name: 1.0 - kept.get(name, 0.0) for name in lives}
-    moved = {name: round(sizes[name] * share) for name, share in spilled.items()}
+        lowest = _RangeMinimum([min(1.0, memory / held) if held else 1.0 for held in wanted])
+        kept = {name: lowest(*lives[name]) for name in inner}
+        spilled = {name: 1.0 - share for name, share in kept.items()} | dict.fromkeys(passing, 1.0)
+        strips = [math.ceil(held / memory) or 1 for held in wanted]
+        on_chip = {name: int(size * kept[name]) for name, size in inner.items()}
+        inside = _sums(on_chip, lives, count)
+        for index, (before, after, _) in replaced.items():
+            inside[index] -= min(on_chip[before], on_chip[after])
+        outside = [alive - held for alive, held in zip(live, inside, strict=True)]
+    moved = {name: round(sizes[name] * share) for name, share in spilled.items() if share}
     nodes = []
     for node, weight_bits, parts in zip(program.nodes, widths.weights, strips, strict=True):
         if node.type == "CPU":
@@ -125,20 +138,13 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
         loads = parts if node.mac is not None else 1
         nodes.append(
             TiledNode(
-                read_bytes=sum([moved[name] for name in node.inputs]),
-                write_bytes=sum([moved[name] for name in node.outputs]),
+                read_bytes=sum([moved.get(name, 0) for name in node.inputs]),
+                write_bytes=sum([moved.get(name, 0) for name in node.outputs]),
                 weight_bytes=loads * weight_bytes(node, weight_bits),
-                layout_bytes=sum([sizes[name] for name in node.outputs * node.layout_moves]),
+                layout_bytes=node.layout_moves and node.layout_moves * sum([sizes[name] for name in node.outputs]),
                 weight_loads=loads,
             )
         )
-    live = _sums(sizes, lives, count)
-    on_chip = {name: int(size * kept[name]) for name, size in inner.items()}
-    inside = _sums(on_chip, lives, count)
-    for index, (before, after, saved) in replaced.items():
-        live[index] -= saved
-        inside[index] -= min(on_chip[before], on_chip[after])
-    outside = [alive - held for alive, held in zip(live, inside, strict=True)]
     return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(outside))
 
 
