@@ -199,6 +199,7 @@ def test_weights_are_loaded_once_for_each_strip_that_the_memory_holds():
         view = dataclasses.replace(load_platform("720"), feature_memory_bytes=memory)
         middle = evaluate(lower(network, view), view, EvaluationSettings()).nodes[1]
         assert middle.weight_bytes == loads * 32 * 32
+        assert middle.weight_loads == loads
 
 
 @pytest.mark.parametrize(("operator", "maps"), [("Conv <group = 32> (a, d)", 1), ("Neg (a)", 1), ("Conv (a, w)", 2)])

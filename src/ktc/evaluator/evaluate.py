@@ -108,11 +108,12 @@ class _Cost(NamedTuple):
     overhead_ms: float
     outside_calibration: tuple[str, ...]
     width_factor: float
+    weight_loads: int
 
 
 def _cpu_cost(node: Node) -> _Cost:
     macs = node.mac.macs if node.mac else 0
-    return _Cost(macs, 0.0, 0.0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0)
+    return _Cost(macs, 0.0, 0.0, 0, 0.0, 0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, "cpu", 0.0, 0.0, 0.0, (), 0.0, 0)
 
 
 def _npu_cost(
@@ -143,6 +144,7 @@ def _npu_cost(
         overhead_ms=time.overhead,
         outside_calibration=node_outside_calibration(node, platform.name, widest, used_bits),
         width_factor=width_factor(platform, bits, weight_bits) if node.mac else 1.0,
+        weight_loads=traffic.weight_loads if traffic.weight_bytes else 0,
     )
 
 

@@ -67,6 +67,8 @@ class NodeEvaluation(NamedTuple):  # one per node: made many times as fast as a 
         ``mac_cycles`` at the platform's clock, in ms.
     read_bytes, write_bytes, weight_bytes : int
         DRAM traffic: feature maps in, feature maps out, weights.
+    weight_loads : int
+        How often the weights are loaded: once for each strip of rows that the on-chip memory holds; 0 without weights.
     read_ms, write_ms, weight_ms : float
         Time of each of these transfers alone, in ms.
     cfunc_ms : float
@@ -133,6 +135,7 @@ class NodeEvaluation(NamedTuple):  # one per node: made many times as fast as a 
     overhead_ms: float
     outside_calibration: tuple[str, ...] = ()
     width_factor: float = 1.0
+    weight_loads: int = 0
     reason: str | None = None
     cpu_ms: float | None = None
 

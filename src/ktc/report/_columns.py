@@ -127,6 +127,11 @@ EXTRA_COLUMNS: tuple[Column, ...] = (
         npu_only=True,
         decimals=3,
     ),
+    _npu(
+        "Weight_loads",
+        "How often its weights are loaded: once a strip of the rows that fit on chip.",
+        lambda n: n.weight_loads,
+    ),
     _npu("Weight_runtime(ms)", "Time to read the weights from DRAM.", lambda n: n.weight_ms),
     _npu("Auxiliary_runtime(ms)", "Elementwise, resize and pooling passes.", lambda n: n.auxiliary_ms),
     _npu("Layout_runtime(ms)", "Moves of data: split, slice, transpose, concat.", lambda n: n.layout_ms),
