@@ -444,6 +444,12 @@ def test_real_networks_evaluate_everywhere(name):
         default = evaluate(program, view, EvaluationSettings())
         searched = evaluate(program, view, EvaluationSettings(compiler_tiling="deep_search"))
         assert searched.time_ms <= default.time_ms * (1 + 1e-9)
+        if "int4" in view.weight_modes:
+            for before, tiling in ((default, "default"), (searched, "deep_search")):
+                chosen = EvaluationSettings(compiler_tiling=tiling, weight_bitwidth_mode="int4")
+                four = evaluate(program, view, chosen)
+                assert four.weight_bytes <= before.weight_bytes
+                assert four.time_ms <= before.time_ms * (1 + 1e-9)
         assert 0 < default.mac_efficiency <= 1 or not default.theoretical_conv_ms
         assert all(math.isfinite(n.sync_ms) and n.sync_ms >= 0 for n in default.nodes)
         assert all((n.type == "CPU") == (n.reason is not None) for n in default.nodes)
