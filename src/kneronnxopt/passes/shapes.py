@@ -31,8 +31,8 @@ __all__ = [
 
 _DECLARED = "kneronnxopt.declared_shapes"
 #: Operators whose shape onnx infers wrongly in places (1.23: Einsum that broadcasts): what is declared stands.
-_MISJUDGED = ("Einsum", "STFT")
-#: Those of which not even an undeclared shape is worth asking for (1.23: STFT with a constant step or window).
+_MISJUDGED = ("Einsum",)
+#: Operators of which not even an undeclared shape is worth asking for (1.23: STFT with a constant step or window).
 _NEVER_TRUSTED = ("STFT",)
 #: Elements of a shape that may be propagated.
 _MAX_SHAPE_DATA = 2**14
