@@ -24,6 +24,7 @@ __all__ = [
     "new_node",
     "nodes_inside",
     "opset_of",
+    "producer_for",
     "remove_if_unused",
     "replace_node",
     "share_constant",
@@ -83,6 +84,14 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
         return None
     node = uses[0].node
     return node if node.graph is value.graph else None
+
+
+def producer_for(value: ir.Value | None, reader: ir.Node, *op_types: str) -> ir.Node | None:
+    """The node of one of these types that computes ``value`` for ``reader`` alone; None if there is none."""
+    node = value.producer() if value is not None else None
+    if value is None or node is None or not is_op(node, *op_types) or sole_consumer(value) is not reader:
+        return None
+    return node
 
 
 def opset_of(node: ir.Node) -> int:

@@ -14,11 +14,10 @@ from kneronnxopt.passes._graph import (
     constant_tensor,
     float_attribute,
     int_attribute,
-    is_op,
     new_constant,
     opset_of,
+    producer_for,
     replace_node,
-    sole_consumer,
     static_shape,
 )
 
@@ -41,11 +40,8 @@ class FuseAddIntoConv(NodePass):
     def rewrite(self, node: ir.Node) -> bool:
         """Fuse one Add or Sub."""
         for data, other in ((0, 1), (1, 0)) if node.op_type == "Add" else ((0, 1),):
-            value, operand = node.inputs[data], node.inputs[other]
-            conv = value.producer() if value is not None else None
-            if conv is None or value is None or not is_op(conv, "Conv", "ConvTranspose"):
-                continue
-            if sole_consumer(value) is node and self._fuse(node, conv, operand):
+            conv = producer_for(node.inputs[data], node, "Conv", "ConvTranspose")
+            if conv is not None and self._fuse(node, conv, node.inputs[other]):
                 return True
         return False
 
@@ -87,12 +83,11 @@ class FuseMatMulAddIntoGemm(NodePass):
         if opset_of(node) < 7:
             return False
         for data, other in ((0, 1), (1, 0)):
-            value, operand = node.inputs[data], node.inputs[other]
-            matmul = value.producer() if value is not None else None
-            if matmul is None or value is None or not is_op(matmul, "MatMul") or sole_consumer(value) is not node:
+            matmul, operand = producer_for(node.inputs[data], node, "MatMul"), node.inputs[other]
+            if matmul is None:
                 continue
             x, w = matmul.inputs[0], matmul.inputs[1]
-            shape, result, bias = static_shape(w), value.shape, static_shape(operand)
+            shape, result, bias = static_shape(w), matmul.outputs[0].shape, static_shape(operand)
             fits = (
                 x is not None
                 and x.shape is not None

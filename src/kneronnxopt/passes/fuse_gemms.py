@@ -13,12 +13,11 @@ from kneronnxopt.passes._graph import (
     constant_tensor,
     float_attribute,
     int_attribute,
-    is_op,
     new_constant,
     opset_of,
+    producer_for,
     remove_if_unused,
     replace_node,
-    sole_consumer,
     static_shape,
 )
 from kneronnxopt.passes._precision import is_moderate, keeps_precision
@@ -45,9 +44,8 @@ class FuseConsecutiveGemms(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the Gemm before it."""
-        middle = node.inputs[0]
-        first = middle.producer() if middle is not None else None
-        if middle is None or first is None or not is_op(first, "Gemm") or sole_consumer(middle) is not node:
+        first = producer_for(node.inputs[0], node, "Gemm")
+        if first is None:
             return False
         if opset_of(node) < 7 or int_attribute(node, "transA", 0) or not _is_no_larger(first, node):
             return False

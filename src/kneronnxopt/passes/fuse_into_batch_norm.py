@@ -12,11 +12,10 @@ from kneronnxopt.passes._graph import (
     bypass,
     constant,
     int_attribute,
-    is_op,
     new_constant,
     opset_of,
+    producer_for,
     replace_node,
-    sole_consumer,
 )
 from kneronnxopt.passes._precision import is_moderate, keeps_precision
 from kneronnxopt.passes.fuse_batch_norm import scale_and_shift
@@ -53,25 +52,22 @@ class FuseArithmeticIntoBatchNorm(NodePass):
         if opset_of(node) < 7:
             return False
         for data, other in ((0, 1), (1, 0)):
-            value, operand = node.inputs[data], node.inputs[other]
-            norm = value.producer() if value is not None else None
-            if value is None or norm is None or not is_op(norm, "BatchNormalization"):
-                continue
-            if sole_consumer(value) is node and self._fuse(node, norm, value, operand, inverted=data == 1):
+            norm = producer_for(node.inputs[data], node, "BatchNormalization")
+            if norm is not None and self._fuse(node, norm, node.inputs[other], inverted=data == 1):
                 return True
         return False
 
     @staticmethod
-    def _fuse(node: ir.Node, norm: ir.Node, value: ir.Value, operand: ir.Value | None, *, inverted: bool) -> bool:
+    def _fuse(node: ir.Node, norm: ir.Node, operand: ir.Value | None, *, inverted: bool) -> bool:
         array, scale, bias = constant(operand), constant(norm.inputs[1]), constant(norm.inputs[2])
-        effective = scale_and_shift(norm)
-        if array is None or scale is None or bias is None or effective is None or value.shape is None:
+        effective, result = scale_and_shift(norm), norm.outputs[0].shape
+        if array is None or scale is None or bias is None or effective is None or result is None:
             return False
         if int_attribute(norm, "spatial", 1) != 1 or scale.dtype not in _DTYPES:
             return False
-        if not scale.dtype == bias.dtype == array.dtype or len(value.shape) < 2:
+        if not scale.dtype == bias.dtype == array.dtype or len(result) < 2:
             return False
-        channels = per_channel(array, scale.size, len(value.shape))
+        channels = per_channel(array, scale.size, len(result))
         affine = None if channels is None else _affine(node.op_type, channels.astype(np.float64), inverted=inverted)
         if affine is None:
             return False

@@ -15,6 +15,7 @@ from kneronnxopt.passes._graph import (
     new_constant,
     new_node,
     opset_of,
+    producer_for,
     remove_if_unused,
     replace_node,
     sole_consumer,
@@ -44,13 +45,13 @@ class FuseLinearBetweenReshapes(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Fuse the linear layer before the Reshape ``node``."""
-        add = _producer(node.inputs[0], node, "Add")
+        add = producer_for(node.inputs[0], node, "Add")
         target = target_shape(node.outputs[0])
         if add is None or target is None or opset_of(node) < 7:  # Gemm broadcasts its C since opset 7
             return False
         for matmul, bias in _biased_products(add):
             x, weight = matmul.inputs
-            first = _producer(x, matmul, *RESHAPES)
+            first = producer_for(x, matmul, *RESHAPES)
             rows = target_shape(x) if x is not None else None
             if first is None or rows is None or len(rows) < 3 or rows[-1] < 0 or not _is_linear(weight, bias):
                 continue
@@ -85,14 +86,6 @@ class FuseLinearBetweenReshapes(NodePass):
             remove_if_unused(dead)
 
 
-def _producer(value: ir.Value | None, reader: ir.Node, *op_types: str) -> ir.Node | None:
-    """The node of one of these types that computes ``value`` for ``reader`` alone."""
-    node = value.producer() if value is not None else None
-    if value is None or node is None or not is_op(node, *op_types) or sole_consumer(value) is not reader:
-        return None
-    return node
-
-
 def _is_fleeting(reshape: ir.Node) -> bool:
     """Whether a Reshape is about to go, or to merge with one beside it, after which it may go."""
     source, result = reshape.inputs[0], reshape.outputs[0]
@@ -107,7 +100,7 @@ def _is_fleeting(reshape: ir.Node) -> bool:
 def _biased_products(add: ir.Node) -> Iterator[tuple[ir.Node, ir.Value]]:
     """Each way to read an Add as a MatMul and what is added to it."""
     for data, other in ((0, 1), (1, 0)):
-        matmul, bias = _producer(add.inputs[data], add, "MatMul"), add.inputs[other]
+        matmul, bias = producer_for(add.inputs[data], add, "MatMul"), add.inputs[other]
         if matmul is not None and bias is not None:
             yield matmul, bias
 

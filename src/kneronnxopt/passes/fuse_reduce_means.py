@@ -11,13 +11,12 @@ from kneronnxopt.passes._base import NodePass
 from kneronnxopt.passes._graph import (
     int_attribute,
     ints_attribute,
-    is_op,
     new_constant,
     new_node,
     opset_of,
+    producer_for,
     remove_if_unused,
     replace_node,
-    sole_consumer,
     static_shape,
 )
 from kneronnxopt.passes.global_average_pool import reduction_axes
@@ -45,9 +44,8 @@ class FuseConsecutiveReduceMeans(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the ReduceMean before it."""
-        middle = node.inputs[0]
-        first = middle.producer() if middle is not None else None
-        if middle is None or first is None or not is_op(first, "ReduceMean") or sole_consumer(middle) is not node:
+        first = producer_for(node.inputs[0], node, "ReduceMean")
+        if first is None:
             return False
         source, keeps = first.inputs[0], int_attribute(node, "keepdims", 1)
         if source is None or source.shape is None or source.dtype not in _REAL:
@@ -80,9 +78,8 @@ class ReduceMeanBeforeTranspose(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Move one ReduceMean before its Transpose."""
-        middle = node.inputs[0]
-        first = middle.producer() if middle is not None else None
-        if middle is None or first is None or not is_op(first, "Transpose") or sole_consumer(middle) is not node:
+        first = producer_for(node.inputs[0], node, "Transpose")
+        if first is None:
             return False
         source, perm = first.inputs[0], ints_attribute(first, "perm")
         if source is None or source.dtype not in _REAL or perm is None:

@@ -13,11 +13,10 @@ from kneronnxopt.passes._graph import (
     constant,
     constant_tensor,
     int_attribute,
-    is_op,
     new_constant,
     opset_of,
+    producer_for,
     replace_node,
-    sole_consumer,
 )
 from kneronnxopt.passes._precision import are_moderate, is_moderate, is_representable
 from kneronnxopt.passes.fuse_bias import per_channel
@@ -47,11 +46,8 @@ class FuseScaleIntoConv(NodePass):
     def rewrite(self, node: ir.Node) -> bool:
         """Scale the weights before one operator."""
         for data, other in {"Mul": ((0, 1), (1, 0)), "Div": ((0, 1),), "Sub": ((1, 0),)}[node.op_type]:
-            value, operand = node.inputs[data], node.inputs[other]
-            conv = value.producer() if value is not None else None
-            if conv is None or value is None or not is_op(conv, "Conv", "ConvTranspose"):
-                continue
-            if sole_consumer(value) is node and opset_of(node) >= 7 and self._fuse(node, conv, operand):
+            conv = producer_for(node.inputs[data], node, "Conv", "ConvTranspose")
+            if conv is not None and opset_of(node) >= 7 and self._fuse(node, conv, node.inputs[other]):
                 return True
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kneronnxopt.passes._base import NodePass
-from kneronnxopt.passes._graph import is_op, remove_if_unused, sole_consumer
+from kneronnxopt.passes._graph import producer_for, remove_if_unused
 from kneronnxopt.passes._slices import dimension, read_slice, replace_by_slice
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ class FuseConsecutiveSlices(NodePass):
 
     def rewrite(self, node: ir.Node) -> bool:
         """Join ``node`` with the Slice before it."""
-        middle = node.inputs[0]
-        first = middle.producer() if middle is not None else None
-        if middle is None or first is None or not is_op(first, "Slice") or sole_consumer(middle) is not node:
+        first = producer_for(node.inputs[0], node, "Slice")
+        if first is None:
             return False
         source, earlier, later = first.inputs[0], read_slice(first), read_slice(node)
         if source is None or earlier is None or later is None:
