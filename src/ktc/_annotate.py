@@ -7,7 +7,7 @@ import logging
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from ktc._variants import load
+from ktc._models import given_model
 from ktc.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def annotate(
         raise ConfigError(
             f"evaluation is a {type(evaluation).__name__}; give what ModelConfig.evaluate returned for the model."
         )
-    annotated = _copy(load(model, "model"))
+    annotated = _copy(given_model(model, "model"))
     _check_model(annotated, held)
     prefix = f"ktc.{held.platform}."
     for holder in (annotated, *annotated.graph.node):

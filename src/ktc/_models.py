@@ -13,51 +13,48 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["checked_model", "read_model", "refuse_container"]
+__all__ = ["checked_model", "given_model", "read_model", "refuse_container"]
 
 
-def read_model(path: str | os.PathLike[str], argument: str) -> onnx.ModelProto:
-    """Read and check an ONNX file.
-
-    Raises
-    ------
-    ConfigError
-        ``path`` is not a path.
-    ModelError
-        The file is not a valid ONNX model; the message names the file and the remedy.
-    """
-    from kneronnxopt.errors import OptimizationError
-    from kneronnxopt.model_io import load_model
-
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"{argument}={path!r} is not a path; give the name of an .onnx file.")
-    try:
-        return load_model(path)
-    except OptimizationError as error:
-        raise ModelError(str(error)) from error
-
-
-def checked_model(model: object, argument: str) -> onnx.ModelProto:
-    """Check a model in memory; the result has its nodes in order, ``model`` itself is not changed.
+def given_model(model: object, argument: str) -> onnx.ModelProto:
+    """Read and check a model that was given as a path, or check one in memory, which is not changed.
 
     Raises
     ------
     ConfigError
-        ``model`` is not an ``onnx.ModelProto``.
+        It is neither.
     ModelError
-        onnx's checker refuses it.
+        It is not a valid ONNX model; the message says what is wrong, and names the file.
     """
     import onnx
 
+    from kneronnxopt import model_io
     from kneronnxopt.errors import OptimizationError
-    from kneronnxopt.model_io import check_model
+
+    if not isinstance(model, str | os.PathLike | onnx.ModelProto):
+        raise ConfigError(
+            f"{argument} is a {type(model).__name__}; give an onnx.ModelProto or the path of an .onnx file."
+        )
+    try:
+        return model_io.given_model(model, argument)
+    except OptimizationError as error:
+        raise ModelError(str(error)) from error
+
+
+def read_model(path: str | os.PathLike[str], argument: str) -> onnx.ModelProto:
+    """Read and check an ONNX file, where nothing but a path will do; raises as `given_model`."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"{argument}={path!r} is not a path; give the name of an .onnx file.")
+    return given_model(path, argument)
+
+
+def checked_model(model: object, argument: str) -> onnx.ModelProto:
+    """Check a model where nothing but one in memory will do; raises as `given_model`."""
+    import onnx
 
     if not isinstance(model, onnx.ModelProto):
         raise ConfigError(f"{argument} is a {type(model).__name__}; give an onnx.ModelProto, as onnx.load returns it.")
-    try:
-        return check_model(model, argument)
-    except OptimizationError as error:
-        raise ModelError(str(error)) from error
+    return given_model(model, argument)
 
 
 def refuse_container(path: str | os.PathLike[str], kind: str) -> NoReturn:

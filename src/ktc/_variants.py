@@ -9,23 +9,18 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ktc._models import checked_model, read_model
 from ktc.errors import ConfigError
 from ktc.evaluator.settings import EvaluationSettings
 from ktc.hardware.platform import normalise_platform
 from ktc.hardware.user_config import ENVIRONMENT_VARIABLE, configured_platform
-
-if TYPE_CHECKING:
-    import onnx
 
 __all__ = [
     "PLATFORMS",
     "Setting",
     "check_ip_configs",
     "file_name",
-    "load",
     "model_name",
     "parse_platforms",
     "parse_settings",
@@ -188,18 +183,3 @@ def model_name(model: object) -> str:
 def file_name(model: object) -> str | None:
     """The file of a model, as messages name it; None for a model in memory."""
     return os.fsdecode(model) if isinstance(model, (str, os.PathLike)) else None
-
-
-def load(model: onnx.ModelProto | str | os.PathLike[str], argument: str) -> onnx.ModelProto:
-    """Read and check a model from a path, or check one in memory.
-
-    Raises
-    ------
-    ConfigError
-        It is neither.
-    ModelError
-        It is not valid ONNX.
-    """
-    if isinstance(model, (str, os.PathLike)):
-        return read_model(model, argument)
-    return checked_model(model, argument)

@@ -333,7 +333,7 @@ def test_bad_files_are_refused(tmp_path, kind):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model": 3}, "model is a int"),
+        ({"model": 3}, "model is a int; give an onnx.ModelProto or the path"),
         ({"other": 3}, "other is a int"),
         ({"platforms": "999"}, "999"),
         ({"settings": [{"x": 1}]}, "'x' is not known"),

@@ -89,7 +89,7 @@ def advise_with_remarks(
     import dataclasses
     import os
 
-    from ktc._models import checked_model, read_model
+    from ktc._models import given_model
     from ktc.advice._search import FULL, find_advice
     from ktc.evaluator import EvaluationSettings, check_settings
     from ktc.hardware.user_config import configured_platform
@@ -106,9 +106,8 @@ def advise_with_remarks(
     chip = configured_platform(platform, ip_config)
     chosen = EvaluationSettings(**settings)
     check_settings(chosen, chip)
-    from_file = isinstance(model, str | os.PathLike)
     path = Path(model) if isinstance(model, str | os.PathLike) else Path("model.onnx")
-    loaded = read_model(path, "model") if from_file else checked_model(model, "model")
+    loaded = given_model(model, "model")
     budget = dataclasses.replace(FULL, optimizer=optimizer)
     if candidates is not None:
         budget = dataclasses.replace(budget, candidates=candidates, nodes=2**62)

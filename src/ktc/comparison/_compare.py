@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ktc._estimator import Estimator
-from ktc._variants import PLATFORMS, check_ip_configs, file_name, load, model_name, parse_platforms, parse_settings
+from ktc._models import given_model
+from ktc._variants import PLATFORMS, check_ip_configs, file_name, model_name, parse_platforms, parse_settings
 from ktc.comparison._comparison import Cell, Comparison, ComparisonColumn, ComparisonRow, column_pairs
 from ktc.errors import ConfigError
 
@@ -81,7 +82,7 @@ def compare(
         folder = output_folder(output_dir, "")
     given = [model] if other is None else [model, other]
     estimators = [
-        Estimator(load(item, argument), model_name(item), file_name(item))
+        Estimator(given_model(item, argument), model_name(item), file_name(item))
         for item, argument in zip(given, _VERSIONS, strict=False)
     ]
     columns = tuple(
