@@ -52,6 +52,37 @@ def test_importing_ktc_loads_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_ktc_loads_no_evaluator():
+    code = "import sys, ktc; print({'ktc.evaluator', 'ktc.hardware', 'ktc.report'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_public_name_is_there_before_it_is_loaded():
+    code = (
+        "import ktc; assert {*ktc.__all__} <= {*dir(ktc)}; from ktc import *; "
+        "assert all(globals()[name] is getattr(ktc, name) for name in ktc.__all__ if name != '__version__'); "
+        "ktc.comparison.schema(), ktc.hardware.load_platform, ktc.evaluator, ktc.advice, ktc.sweeping"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["advise", "compare", "sweep"])
+def test_a_function_and_the_command_of_its_name_are_both_callable(name):
+    code = (
+        f"import ktc, inspect; function = ktc.{name}; import ktc.{name} as command; from ktc import {name} as again; "
+        f"assert callable(function) and callable(ktc.{name}) and callable(again) and command.main; "
+        f"assert inspect.signature(function) == inspect.signature(ktc.{name})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    assert not hasattr(ktc, "compar")
+    with pytest.raises(AttributeError, match="module 'ktc' has no attribute 'compar'"):
+        ktc.compar  # noqa: B018
+
+
 @pytest.mark.parametrize("platform", [*PLATFORMS, 720, "KL720", "kdp730"])
 def test_platform_is_accepted_in_every_spelling(platform):
     assert config(platform).platform in PLATFORMS
