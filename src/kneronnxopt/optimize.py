@@ -82,6 +82,7 @@ def _optimize(path: Path, output: Path, arguments: argparse.Namespace) -> tuple[
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kneronnxopt.optimize",
+        usage="%(prog)s [options] path\n       %(prog)s --list-passes",
         description="Optimise an ONNX model without changing its results.",
     )
     parser.add_argument("path", nargs="?", help="the .onnx file")

@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ktc.compare",
+        usage="%(prog)s [options] model.onnx [other.onnx]",  # an option may have taken them, so argparse takes none
         description="Evaluate a model on several platforms, with several settings, or in two versions, side by side.",
         epilog="Exit code: 0 done; 1 with --baseline: something is worse; 2 bad input or usage.",
     )

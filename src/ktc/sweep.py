@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ktc.sweep", description="Evaluate many models on many platforms with many settings."
+        prog="python -m ktc.sweep",
+        usage="%(prog)s [options] models [models ...]",  # an option may have taken them, so argparse takes none
+        description="Evaluate many models on many platforms with many settings.",
     )
     parser.add_argument("models", nargs="*", help=".onnx files, and folders of them")
     add_axes(parser)
