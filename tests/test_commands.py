@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +38,21 @@ def test_what_is_required_is_missed(command, capsys):
         importlib.import_module(command).main([])
     assert caught.value.code == 2
     assert f"python -m {command}: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["ktc", "kneronnxopt"])
+def test_a_package_lists_its_commands(package, capsys):
+    main = importlib.import_module(f"{package}.__main__").main
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"python -m {command} " in text for command in REQUIRED if command.startswith(f"{package}."))
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "model.onnx"])
+    assert caught.value.code == 2
+    assert f"usage: python -m {package}.COMMAND" in capsys.readouterr().err
+
+
+def test_the_list_as_a_command():
+    done = subprocess.run([sys.executable, "-m", "ktc"], capture_output=True, text=True, check=True)
+    assert done.stdout.count("python -m ktc.") == 5
+    assert not done.stderr

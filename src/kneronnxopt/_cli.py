@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import io
 import logging
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kneronnxopt._text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["make_callable", "report_error", "run", "start_logging"]
+__all__ = ["list_commands", "make_callable", "report_error", "run", "start_logging"]
 
 _INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
@@ -35,6 +36,25 @@ def run(main: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def list_commands(
+    package: str, description: str, commands: Mapping[str, str], arguments: Sequence[str] | None = None
+) -> int:
+    """Write the commands of a package with what each is for; refuse any argument but ``--help``."""
+    width = max(map(len, commands))
+    lines = [f"  python -m {command:<{width}}  {purpose}" for command, purpose in commands.items()]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {package}",
+        usage=f"python -m {package}.COMMAND ...",
+        description="\n".join((description, "", *lines, "", "Each command knows --help.")),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.parse_args(arguments)
+    parser.print_help()
+    return 0
 
 
 def start_logging(level: str = "warning") -> None:
