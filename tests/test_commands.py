@@ -40,6 +40,19 @@ def test_what_is_required_is_missed(command, capsys):
     assert f"python -m {command}: error: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["ktc.advise", "ktc.opt_and_eval"])
+def test_a_platform_may_be_written_as_everywhere(command, tmp_path, capsys):
+    main = importlib.import_module(command).main
+    for platform in ("720", "KL720", "kdp720"):
+        assert main([platform, str(tmp_path / "missing.onnx")]) == 2
+        assert capsys.readouterr().err.endswith("missing.onnx: no such file; check the path\n")
+    for platform in ("540", "KL", ""):
+        with pytest.raises(SystemExit) as caught:
+            main([platform, "missing.onnx"])
+        assert caught.value.code == 2
+        assert f"argument platform: invalid choice: '{platform}' (choose from" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("package", ["ktc", "kneronnxopt"])
 def test_a_package_lists_its_commands(package, capsys):
     main = importlib.import_module(f"{package}.__main__").main

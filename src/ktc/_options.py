@@ -1,4 +1,4 @@
-"""Options that the commands for comparisons and sweeps share: platforms, settings, destinations."""
+"""Arguments that commands share: platforms, settings, destinations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 from ktc._folders import output_folder
 from ktc._variants import PLATFORMS
 from ktc.errors import ConfigError
+from ktc.hardware.platform import normalise_platform
 from ktc.hardware.user_config import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_axes", "check_destination", "chosen_platforms", "chosen_settings", "models_among_options"]
+__all__ = [
+    "add_axes",
+    "add_platform",
+    "check_destination",
+    "chosen_platforms",
+    "chosen_settings",
+    "models_among_options",
+]
 
 #: Option -> argument of ``ModelConfig.evaluate``.
 _SETTINGS = {
@@ -34,6 +42,11 @@ _EXAMPLES = {
     "weight-bandwidth": "1,2 (GB/s)",
     "dma-bandwidth": "1,2 (GB/s)",
 }
+
+
+def add_platform(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the argument ``platform``, in any spelling that `normalise_platform` takes."""
+    parser.add_argument("platform", type=_platform, choices=PLATFORMS, help=text)
 
 
 def add_axes(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +126,13 @@ def check_destination(path: str, option: str) -> Path:
         raise ConfigError(f"{path}: is a folder; give {option} the name of a file.")
     output_folder(target.parent, "")
     return target
+
+
+def _platform(word: str) -> str:
+    try:
+        return normalise_platform(word)
+    except ConfigError:
+        return word  # which is none of the choices, as argparse says
 
 
 def _names_a_model(word: str) -> bool:

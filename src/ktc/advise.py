@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from kneronnxopt._cli import make_callable, report_error, run, start_logging
+from ktc._options import add_platform
 from ktc.advice._api import advise, advise_with_remarks
 from ktc.errors import KtcError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
-
-_PLATFORMS = ("520", "720", "530", "630", "730")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ktc.advise",
         description="Find changes that make a model faster or take nodes off the CPU. Each is made and evaluated.",
     )
-    parser.add_argument("platform", choices=_PLATFORMS, help="the platform")
+    add_platform(parser, "the platform")
     parser.add_argument("path", help="the .onnx file")
     parser.add_argument("--threshold", type=float, default=1.0, metavar="PERCENT", help="least gain to report (1)")
     parser.add_argument("--candidates", type=int, metavar="N", help="try at most N changes")

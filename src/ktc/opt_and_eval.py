@@ -15,6 +15,7 @@ from kneronnxopt.model_io import refuse_same_file, save_model
 from ktc._annotate import annotate
 from ktc._folders import output_folder
 from ktc._models import read_model, refuse_container
+from ktc._options import add_platform
 from ktc.errors import ConfigError, KtcError, ModelError
 from ktc.hardware.user_config import ENVIRONMENT_VARIABLE, configured_platform
 from ktc.report._format import digits, roughly
@@ -30,7 +31,6 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
-_PLATFORMS = ("520", "720", "530", "630", "730")
 _DEFAULT_REPORT_FOLDER = "/data/kneron_flow"
 #: Id and version of the model in the report; they matter to NEF files only.
 _MODEL_ID, _MODEL_VERSION = 32769, "0001"
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ktc.opt_and_eval", description="Optimize ONNX model and run IP Evaluator"
     )
-    parser.add_argument("platform", choices=_PLATFORMS, help="Target hardware platform.")
+    add_platform(parser, "Target hardware platform.")
     parser.add_argument("path", help="Path to the ONNX/BIE model file.")
     parser.add_argument("-P", "--print", action="store_true", help="Print the evaluation result in the terminal.")
     parser.add_argument("-e", "--evaluator-only", action="store_true", help="Evaluator only, skip optimization step.")
