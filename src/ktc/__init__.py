@@ -48,6 +48,8 @@ _ON_FIRST_USE = {
 }
 #: Packages that need no import of their own.
 _PACKAGES = ("advice", "comparison", "evaluator", "hardware", "sweeping")
+#: Documented names that say why they are not there.
+_NOT_YET = ("combine_nef", "compile", "encrypt_compile", "get_radix")
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the module's
 
@@ -58,6 +60,9 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the modul
             return value
         if name in _PACKAGES:
             return importlib.import_module(f"ktc.{name}")
+        if name in _NOT_YET:
+            # With ``name``, Python does not add the name that is most alike, here another function.
+            raise AttributeError(f"ktc.{name} is not available yet; it follows with BIE and NEF files", name=name)
         raise AttributeError(f"module 'ktc' has no attribute {name!r}")
 
     def __dir__() -> list[str]:

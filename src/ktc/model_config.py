@@ -107,6 +107,13 @@ class ModelConfig:
         self.onnx_path = None if onnx_path is None else Path(onnx_path)
         self.name = self.onnx_path.stem if self.onnx_path is not None else self.onnx_model.graph.name or "model"
 
+    if not TYPE_CHECKING:  # a type checker would take any name for one of an instance's
+
+        def __getattr__(self, name: str) -> object:
+            if name == "analysis":
+                raise AttributeError("ModelConfig.analysis is not available yet; it follows with BIE and NEF files")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         return f"<ModelConfig id={self.id} version={self.version!r} platform={self.platform!r} name={self.name!r}>"
 

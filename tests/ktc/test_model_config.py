@@ -81,6 +81,23 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
     assert not hasattr(ktc, "compar")
     with pytest.raises(AttributeError, match="module 'ktc' has no attribute 'compar'"):
         ktc.compar  # noqa: B018
+    with pytest.raises(AttributeError, match="'ModelConfig' object has no attribute 'evaluat'"):
+        config().evaluat  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["combine_nef", "compile", "encrypt_compile", "get_radix"])
+def test_what_follows_with_bie_and_nef_says_so(name):
+    assert not hasattr(ktc, name)
+    assert name not in dir(ktc)
+    with pytest.raises(AttributeError, match=f"^ktc.{name} is not available yet; it follows with BIE and NEF files$"):
+        getattr(ktc, name)
+
+
+def test_analysis_says_that_it_is_not_available():
+    assert not hasattr(ktc.ModelConfig, "analysis")
+    assert not hasattr(config(), "analysis")
+    with pytest.raises(AttributeError, match=r"^ModelConfig.analysis is not available yet"):
+        config().analysis({})
 
 
 @pytest.mark.parametrize("platform", [*PLATFORMS, 720, "KL720", "kdp730"])
