@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 from ktc.comparison._text import signed
 from ktc.comparison._view import cautions, costliest_rows, main_bounds, row_shares
 from ktc.evaluator.evaluation import Bound
 from ktc.report._breakdown import time_by_bound
-from ktc.report._format import count, digits, single_line
+from ktc.report._format import digits, single_line
 from ktc.report._summary import STATEMENT, tool_version
+from ktc.report._templates import style_sheet, template_environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,7 +30,7 @@ def render_html(comparison: Comparison) -> str:
     prints. Names from the models are escaped, and a content security policy admits no script at all.
     """
     page = _environment().get_template("comparison.html.j2")
-    return page.render(_view(comparison, None), style=_asset("comparison.css"))
+    return page.render(_view(comparison, None), style=style_sheet("ktc.comparison", "comparison.css"))
 
 
 def render_notebook(comparison: Comparison) -> str:
@@ -79,19 +79,4 @@ def _bar(column: ComparisonColumn) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    import jinja2  # here, because importing ktc must stay fast
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=count, digits=digits, line=single_line, signed=signed, bounds=main_bounds)
-    return environment
-
-
-@lru_cache(maxsize=8)
-def _asset(name: str) -> str:
-    return files("ktc.comparison").joinpath("templates", name).read_text(encoding="utf-8")
+    return template_environment("ktc.comparison", signed=signed, bounds=main_bounds)

@@ -7,13 +7,12 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ktc.report._advice import advice_figures, render_advice_json
 from ktc.report._breakdown import costliest, mac_use, outside_by_reason, share, time_by_bound, time_range
 from ktc.report._columns import ALL_COLUMNS
-from ktc.report._format import count, digits, megabytes, plain, roughly, single_line
+from ktc.report._format import digits, megabytes, plain, roughly, single_line
 from ktc.report._memory import memory
 from ktc.report._roofline import roofline
 from ktc.report._summary import (
@@ -26,6 +25,7 @@ from ktc.report._summary import (
     tool_version,
 )
 from ktc.report._svg import area, bars, number
+from ktc.report._templates import read_asset, style_sheet, template_environment
 from ktc.report._timeline import timeline
 from ktc.report._what_if import what_if
 
@@ -63,7 +63,7 @@ def render_html(
     alternatives : sequence of Evaluation
         The same program in other widths (`ktc.evaluator.other_widths`), which the page offers to choose.
     """
-    script = _asset("report.js")
+    script = read_asset("ktc.report", "report.js")
     page = _environment().get_template("report.html.j2")
     view = _view(evaluation) | {
         "advised": _advised(advised),
@@ -78,7 +78,7 @@ def render_html(
         what_if_note=_what_if_note(evaluation),
         columns=_HTML_COLUMNS,
         rows=[_row(evaluation, index) for index in range(len(evaluation.nodes))],
-        style=_asset("report.css"),
+        style=style_sheet("ktc.report", "report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -91,24 +91,16 @@ def render_notebook(evaluation: Evaluation) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    import jinja2  # here, because importing ktc must stay fast
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return template_environment(
+        "ktc.report",
+        area=area,
+        bars=bars,
+        compact=_compact,
+        megabytes=megabytes,
+        number=number,
+        percent=lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%",
+        roughly=roughly,
     )
-    environment.filters.update(count=count, digits=digits, megabytes=megabytes, roughly=roughly, line=single_line)
-    environment.filters.update(number=number, bars=bars, area=area, compact=_compact)
-    environment.filters["percent"] = lambda part: f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
-    return environment
-
-
-@lru_cache(maxsize=8)
-def _asset(name: str) -> str:
-    return files("ktc.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _compact(value: object) -> markupsafe.Markup:
