@@ -227,6 +227,26 @@ def test_page_is_no_wider_than_the_window(show, network, platform):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_labels_of_the_memory_axes_are_around_the_drawing_and_apart(show):
+    page = show(report("yolov5s_640", "520"))
+    for width in (1280, 500, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        drawing = page.locator(".plot.low svg").bounding_box()
+        across = [mark.bounding_box() for mark in page.locator(".plot.low .x:not(.title)").all()]
+        up = [mark.bounding_box() for mark in page.locator(".plot.low .y").all()]
+        title = page.locator(".plot.low .title").bounding_box()
+        assert len(across) >= 3
+        assert len(up) >= 3
+        for left, right in itertools.pairwise(across):
+            assert left["x"] + left["width"] < right["x"]
+        for below, above in itertools.pairwise(up):
+            assert above["y"] + above["height"] < below["y"]
+        assert all(box["x"] > 0 and box["x"] + box["width"] < drawing["x"] for box in up)
+        assert all(drawing["y"] + drawing["height"] < box["y"] for box in across)
+        assert all(box["y"] + box["height"] <= title["y"] for box in across)
+        assert title["y"] + title["height"] <= page.locator("figure:has(.plot.low) figcaption").bounding_box()["y"]
+
+
 def test_lanes_have_rows_of_their_own_and_the_hover_areas_cover_them(show):
     page = show(report("yolov5s_640", "520"))
     for width in (1280, 500):

@@ -21,7 +21,7 @@ from ktc.hardware import load_platform
 from ktc.hardware.user_config import configured_platform
 from ktc.report import render_html
 from ktc.report._html import _segments
-from ktc.report._memory import memory
+from ktc.report._memory import _byte_ticks, _node_ticks, memory
 from ktc.report._roofline import roofline
 from ktc.report._svg import area, bars
 from ktc.report._timeline import activities, timeline
@@ -145,6 +145,35 @@ def test_memory_holds_no_more_than_its_capacity_and_never_less_than_nothing(netw
         assert 0 <= kept <= evaluation.feature_memory_bytes
         assert node.type == "CPU" or node.live_bytes >= (node.read_bytes + node.write_bytes) * (1 - 1e-6) - 8
     assert sum(span for _, span, _ in held.labels) == len(evaluation.nodes)
+
+
+@pytest.mark.parametrize(("network", "platform"), CASES)
+def test_memory_has_axes(network, platform):
+    evaluation = evaluated(network, platform)
+    held = memory(evaluation)
+    assert held is not None
+    units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+    assert held.y_ticks[0] == (0, "0")
+    for at, label in held.y_ticks[1:]:
+        value, unit = label.split()
+        assert float(value) * units[unit] == pytest.approx(at * held.highest)
+    for at, label in held.x_ticks:
+        assert int(label) - 1 < at * len(evaluation.nodes) < int(label)
+    page = render_html(evaluation)
+    assert all(f'data-label="{label}"' in page for _, label in (*held.x_ticks, *held.y_ticks))
+
+
+@given(st.integers(1, 10**5), st.integers(1, 10**15))
+@settings(deadline=None)
+def test_axes_of_memory_have_few_ticks_that_stay_in_the_drawing(count, highest):
+    nodes, sizes = _node_ticks(count), _byte_ticks(1.05 * highest)
+    for ticks in (nodes, sizes):
+        assert 1 <= len(ticks) <= 7
+        assert all(0 <= at <= 1 for at, _ in ticks)
+        assert [at for at, _ in ticks] == sorted({at for at, _ in ticks})
+        assert len({label for _, label in ticks}) == len(ticks)
+    assert len(sizes) >= 2
+    assert nodes[0][1] == "1"
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30))
