@@ -14,14 +14,24 @@ FLOAT = onnx.TensorProto.FLOAT
 EXTENT = st.integers(1, 9)
 
 
-def both(op, shapes, attributes, contents=()):
-    """The shape by our rule, and by ONNX; None where there is none.  Contents are those of further, constant inputs."""
+def both(op, shapes, attributes, contents=(), opset=17):
+    """The shape by our rule, and by ONNX; None where there is none.
+
+    Contents are those of further, constant inputs; None for an omitted one.
+    """
     names = [f"i{position}" for position in range(len(shapes))]
-    constants = [helper.make_tensor(f"c{i}", onnx.TensorProto.INT64, [len(x)], x) for i, x in enumerate(contents)]
-    node = helper.make_node(op, [*names, *(tensor.name for tensor in constants)], ["y"], **attributes)
+    constants = [
+        helper.make_tensor(
+            f"c{i}", FLOAT if any(isinstance(item, float) for item in x) else onnx.TensorProto.INT64, [len(x)], x
+        )
+        for i, x in enumerate(contents)
+        if x is not None
+    ]
+    given = ["" if x is None else f"c{i}" for i, x in enumerate(contents)]
+    node = helper.make_node(op, [*names, *given], ["y"], **attributes)
     inputs = [helper.make_tensor_value_info(*pair) for pair in zip(names, [FLOAT] * len(names), shapes, strict=True)]
     graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", FLOAT, None)], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     (operator,) = read_graph(model).operators
     direct = output_shape_by_content(operator, shapes[0], contents) if contents else output_shape(operator, shapes)
     try:
@@ -117,6 +127,33 @@ def operators_with_contents(draw):
     return "Slice", [shape], {}, [*lists, axes, *([steps] if draw(st.booleans()) else [])]
 
 
+@st.composite
+def resizes(draw):
+    shape = tuple(draw(st.lists(EXTENT, min_size=1, max_size=4)))
+    length = len(shape) + draw(st.sampled_from([0, 0, 0, 1, -1]))
+    opset = draw(st.sampled_from([11, 13, 18, 19]))
+    modes = ["half_pixel", "asymmetric", "align_corners", "tf_crop_and_resize"]
+    attributes = {"coordinate_transformation_mode": draw(st.sampled_from(modes))}
+    if opset >= 18 and draw(st.integers(0, 3)) == 0:
+        attributes["keep_aspect_ratio_policy"] = draw(st.sampled_from(["stretch", "not_larger", "not_smaller"]))
+    if opset >= 18 and draw(st.integers(0, 3)) == 0:
+        attributes["axes"] = list(range(max(1, length)))
+    roi = draw(st.sampled_from([None, [0.0] * len(shape) + [0.5] * len(shape)]))
+    factors = st.sampled_from([1.0, 2.0, 3.0, 2.0, 0.5, 1.7, 4095.0, 4097.0])
+    scales = draw(st.lists(factors, min_size=length, max_size=length))
+    if draw(st.booleans()):
+        return "Resize", [shape], attributes, [roi, scales], opset
+    sizes = draw(st.lists(st.integers(0, 20), min_size=length, max_size=length))
+    return "Resize", [shape], attributes, [roi, draw(st.sampled_from([None, None, None, scales])), sizes], opset
+
+
+@settings(deadline=None, max_examples=400)
+@given(resizes())
+def test_a_direct_shape_of_a_resize_is_that_of_onnx(case):
+    ours, onnx_shape = both(*case)
+    assert ours is None or ours == onnx_shape
+
+
 @settings(deadline=None, max_examples=400)
 @given(operators_with_contents())
 def test_a_direct_shape_from_contents_is_that_of_onnx(case):
@@ -126,6 +163,8 @@ def test_a_direct_shape_from_contents_is_that_of_onnx(case):
 
 def test_the_ordinary_forms_with_contents_are_direct():
     assert both("Reshape", [(2, 3, 4)], {}, [[0, -1]]) == ((2, 12),) * 2
+    assert both("Resize", [(1, 3, 4, 5)], {}, [None, [1.0, 1.0, 2.0, 3.0]]) == ((1, 3, 8, 15),) * 2
+    assert both("Resize", [(1, 3, 4, 5)], {}, [None, None, [1, 3, 9, 5]]) == ((1, 3, 9, 5),) * 2
     assert both("Slice", [(1, 9, 8)], {}, [[-3, 1], [2**63 - 1, -1], [1, 2], [1, 2]]) == ((1, 3, 3),) * 2
 
 

@@ -70,9 +70,10 @@ class OperatorView:
     @property
     def rank(self) -> int:
         """Largest rank among the feature maps read and written."""
-        names = [n for n in self.operator.inputs if not self.graph.is_constant(n)]
-        names += [n for n in self.operator.outputs if n]
-        return max((len(self.graph.shape(name) or ()) for name in names), default=0)
+        values = self.graph.values
+        maps = [values[name] for name in self.operator.inputs if name and not values[name].constant]
+        maps += [values[name] for name in self.operator.outputs if name]
+        return max([len(value.shape or ()) for value in maps], default=0)
 
     @property
     def kernel(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GATES", "Fusion", "fuse", "gate"]
 
+_AFFINE = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div"})
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"})
 #: ``x * gate(x)`` by its gate.
 GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
@@ -58,16 +59,18 @@ def fuse(head: Operator, graph: Graph, flow: Flow, platform: Platform, judge: Ju
     Each step needs the previous output to have no other reader and not to be an output of the graph.
     """
     fusion = Fusion([head], [head], head.outputs[0])
-    while (follower := _only_reader(fusion.output, flow)) is not None and _is_affine(follower, head, graph):
-        fusion.members.append(follower)
-        fusion.output = follower.outputs[0]
+    readers = _readers(fusion.output, flow)
+    while len(readers) == 1 and readers[0].type in _AFFINE and _is_affine(readers[0], head, graph):
+        fusion.members.append(readers[0])
+        fusion.output = readers[0].outputs[0]
         fusion.constant_elements = 2 * _channels(head, graph)
-    _absorb_activation(fusion, graph, flow, platform, judge)
-    pool = _only_reader(fusion.output, flow)
-    if pool is not None and _is_small_pool(pool, graph) and judge(pool).reason is None:
-        fusion.members.append(pool)
-        fusion.shown.append(pool)
-        fusion.output = pool.outputs[0]
+        readers = _readers(fusion.output, flow)
+    if _absorb_activation(fusion, readers, graph, flow, platform, judge):
+        readers = _readers(fusion.output, flow)
+    if len(readers) == 1 and _is_small_pool(readers[0], graph) and judge(readers[0]).reason is None:
+        fusion.members.append(readers[0])
+        fusion.shown.append(readers[0])
+        fusion.output = readers[0].outputs[0]
     if len(fusion.shown) == 1:
         fusion.shown = list(fusion.members)
     return fusion
@@ -90,7 +93,7 @@ def gate(name: str, graph: Graph, flow: Flow) -> tuple[Operator, Operator] | Non
 
 def _readers(name: str, flow: Flow) -> list[Operator]:
     """All that read a feature map; nobody, if it is an output of the graph, since more may read it outside."""
-    source = flow.source(name)
+    source = flow.root.get(name, name)
     return [] if source in flow.outputs else flow.consumers.get(source, [])
 
 
@@ -111,19 +114,22 @@ def _channels(head: Operator, graph: Graph) -> int:
     return shape[-1] if head.type in ("Gemm", "MatMul") else shape[min(1, len(shape) - 1)]
 
 
-def _absorb_activation(fusion: Fusion, graph: Graph, flow: Flow, platform: Platform, judge: Judge) -> None:
-    gated = gate(fusion.output, graph, flow)
-    if gated is not None:
-        if all(judge(part).reason is None for part in gated):
-            _append_activation(fusion, gated, GATES[gated[0].type], graph, platform)
-        return
-    follower = _only_reader(fusion.output, flow)
-    if follower is None or follower.type not in _ACTIVATIONS:
-        return
-    if not graph.are_constant(follower.inputs[1:]):
-        return
-    if judge(follower).reason is None:
-        _append_activation(fusion, (follower,), follower.type, graph, platform)
+def _absorb_activation(
+    fusion: Fusion, readers: list[Operator], graph: Graph, flow: Flow, platform: Platform, judge: Judge
+) -> bool:
+    """Add the activation that reads the last output, if there is one; return whether there is."""
+    if len(readers) == 2:
+        gated = gate(fusion.output, graph, flow)
+        if gated is None or any(judge(part).reason is not None for part in gated):
+            return False
+        _append_activation(fusion, gated, GATES[gated[0].type], graph, platform)
+        return True
+    if len(readers) != 1 or readers[0].type not in _ACTIVATIONS:
+        return False
+    if not graph.are_constant(readers[0].inputs[1:]) or judge(readers[0]).reason is not None:
+        return False
+    _append_activation(fusion, (readers[0],), readers[0].type, graph, platform)
+    return True
 
 
 def _append_activation(

@@ -12,21 +12,29 @@ import onnx
 from onnx import numpy_helper
 
 from ktc.errors import ModelError
+from ktc.frontend.kinds import Kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-__all__ = ["MAX_ELEMENTS", "Graph", "Operator", "Value", "element_count", "node_name", "read_graph", "tensor_content"]
+__all__ = [
+    "MAX_ELEMENTS",
+    "MAX_SHORT",
+    "Graph",
+    "Operator",
+    "Value",
+    "element_count",
+    "node_name",
+    "read_graph",
+    "tensor_content",
+]
 
 _MAX_KNOWN_ELEMENTS = 4096
+#: Elements of a constant that says something of shapes.
+MAX_SHORT = 64
 _MAX_RANK = 32
 MAX_ELEMENTS = 2**62
 _LOCATION_EXTERNAL = onnx.TensorProto.EXTERNAL
-_INT, _INTS = onnx.AttributeProto.INT, onnx.AttributeProto.INTS
-_FLOAT, _FLOATS = onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS
-_STRING, _STRINGS = onnx.AttributeProto.STRING, onnx.AttributeProto.STRINGS
-_TENSOR = onnx.AttributeProto.TENSOR
-_PLAIN = frozenset({_INT, _INTS, _FLOAT, _FLOATS, _STRING, _STRINGS})
 #: Element types whose bytes in the file are those of an array.
 _ARRAY_TYPES: dict[int, np.dtype[Any]] = {
     onnx.TensorProto.FLOAT: np.dtype("<f4"),
@@ -68,6 +76,23 @@ class Value:
             self.known, self.tensor = tensor_content(self.tensor), None
         return self.known
 
+    def content_key(self) -> object:
+        """What is equal for constants of one shape and type with equal content; None if it is not `MAX_SHORT` or known.
+
+        That of the tensors that are most common is read without making arrays of them.
+        """
+        if self.shape is None or element_count(self.shape) > MAX_SHORT:
+            return None
+        if self.tensor is not None and self.elem_type in _ARRAY_TYPES:
+            raw = self.tensor.raw_data
+            if raw and self.tensor.data_location != _LOCATION_EXTERNAL and not self.tensor.HasField("segment"):
+                return raw
+        content = self.content
+        if content is None:
+            return None
+        # the bytes of an array of objects do not say what it holds
+        return content.dtype, (id(content) if content.dtype == object else content.tobytes())
+
 
 @dataclass(slots=True)
 class Operator:
@@ -88,7 +113,7 @@ class Operator:
     attributes : dict of str to object
         Values by name: ``str`` for texts, tuples for lists; None for what is neither a number, a text nor a tensor.
     kind : int
-        The same for operators of the graph with the same type, domain and attributes.
+        The same for operators of the graph with the same type, domain, attributes and omitted outputs.
     proto : onnx.NodeProto
         The node itself; not to be changed.
     """
@@ -180,8 +205,12 @@ class Graph:
                 *[(values[n].shape, values[n].constant) if n else None for n in operator.inputs],
                 *[values[n].shape if n else None for n in operator.outputs],
             )
-            operator.signature = self._signatures.setdefault(key, len(self._signatures))
+            operator.signature = self.signature_number(key)
         return operator.signature
+
+    def signature_number(self, key: tuple[object, ...]) -> int:
+        """The signature of operators for which ``key`` says the kind and, in any form, the operands."""
+        return self._signatures.setdefault(key, len(self._signatures))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a value; None if unknown or omitted."""
@@ -212,24 +241,6 @@ def element_count(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
 
 
-def _attribute_value(attribute: onnx.AttributeProto, kind: int) -> Any:
-    if kind == _INTS:
-        return tuple(attribute.ints[:])  # a slice is copied at once, and iteration asks for each item
-    if kind == _INT:
-        return attribute.i
-    if kind == _FLOAT:
-        return attribute.f
-    if kind == _STRING:
-        return attribute.s.decode("utf-8", "replace")
-    if kind == _TENSOR:
-        return attribute.t
-    if kind == _FLOATS:
-        return tuple(attribute.floats[:])
-    if kind == _STRINGS:
-        return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
-    return None
-
-
 def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
     """Content of a small tensor that is in the file; None if it is large, external, stripped or malformed."""
     shape = tuple(tensor.dims)
@@ -246,11 +257,18 @@ def tensor_content(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
     return array if array.size == count else None
 
 
-def _constant(tensor: onnx.TensorProto) -> Value:
-    name, shape = tensor.name, tuple(tensor.dims[:])
-    if (shape and min(shape) < 0) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
-        raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
-    return Value(name, shape, tensor.data_type, constant=True, tensor=tensor)
+def _constants(tensors: Iterable[onnx.TensorProto]) -> dict[str, Value]:
+    """The initializers by name; their content stays in the file."""
+    values = {}
+    possible: set[tuple[int, ...]] = set()
+    for tensor in tensors:
+        name, shape = tensor.name, tuple(tensor.dims[:])
+        if shape not in possible:
+            if (shape and min(shape) < 0) or len(shape) > _MAX_RANK or element_count(shape) > MAX_ELEMENTS:
+                raise ModelError(f"tensor {name!r} has the impossible shape {list(shape)}.")
+            possible.add(shape)
+        values[name] = Value(name, shape, tensor.data_type, True, None, tensor)
+    return values
 
 
 def _declared(info: onnx.ValueInfoProto) -> Value:
@@ -304,59 +322,25 @@ def _input(info: onnx.ValueInfoProto, warnings: list[str]) -> Value:
     return Value(info.name, tuple(shape), tensor.elem_type)
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
-def _captured(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Names that the subgraphs of a node read from outside."""
-    names: dict[str, None] = {}
-    pending = [(graph, frozenset[str]()) for graph in _subgraphs(node)]
-    while pending:
-        graph, outer = pending.pop()
-        local = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
-        local |= {name for inner in graph.node for name in inner.output}
-        for inner in graph.node:
-            names.update((name, None) for name in inner.input if name and name not in local)
-            pending.extend((deeper, local) for deeper in _subgraphs(inner))
-        names.update((v.name, None) for v in graph.output if v.name not in local)
-    return tuple(names)
-
-
 def _read_operators(nodes: Iterable[onnx.NodeProto]) -> list[Operator]:
     """Nodes in the order of the file; each field is read once, for the file's own objects are slow."""
+    kinds = Kinds()
     operators = []
-    kinds: dict[tuple[object, ...], int] = {}
     for position, node in enumerate(nodes):
-        op_type, domain = node.op_type, node.domain
-        attributes: dict[str, Any] = {}
-        key: list[tuple[str, int, object]] = []
-        captured: tuple[str, ...] = ()
-        for attribute in node.attribute:
-            name, kind = attribute.name, attribute.type
-            value = _attribute_value(attribute, kind)
-            attributes[name] = value
-            # tensors and graphs are not compared: a position belongs to one node alone
-            key.append((name, kind, value if kind in _PLAIN else position))
-            if kind not in _PLAIN and kind != _TENSOR and not captured:
-                captured = _captured(node)
-        domain = "" if domain == "ai.onnx" else domain
-        identity = (op_type, domain, *key)
+        outputs = node.output[:]
+        kind = kinds.of(node, outputs)
+        name = node.name or f"{kind.type}_{position}"  # `node_name`, without another look at the file
         operators.append(
             Operator(
                 position,
-                node_name(node, position),
-                op_type,
-                domain,
+                name,
+                kind.type,
+                kind.domain,
                 node.input[:],
-                node.output[:],
-                captured,
-                attributes,
-                kinds.setdefault(identity, len(kinds)),
+                outputs,
+                kind.captured,
+                kind.attributes,
+                kind.number,
                 node,
             )
         )
@@ -367,7 +351,9 @@ def _is_sorted(operators: list[Operator], available: Iterable[str]) -> bool:
     """Whether every operator reads only what those before it wrote, and none writes what is there already."""
     known = {"", *available}
     for operator in operators:
-        if not known.issuperset(operator.inputs) or not known.issuperset(operator.captured):
+        if not known.issuperset(operator.inputs):
+            return False
+        if operator.captured and not known.issuperset(operator.captured):
             return False
         for name in operator.outputs:
             if name and name in known:
@@ -430,10 +416,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     """
     proto = model.graph
     warnings: list[str] = []
-    values: dict[str, Value] = {}
-    for tensor in proto.initializer:
-        value = _constant(tensor)
-        values[value.name] = value
+    values = _constants(proto.initializer)
     for sparse in proto.sparse_initializer:
         name = sparse.values.name
         values[name] = Value(name, tuple(sparse.dims), sparse.values.data_type, constant=True)

@@ -10,11 +10,12 @@ import onnx
 from onnx import checker, defs, helper, numpy_helper, shape_inference
 
 from ktc.frontend.constants import constant_content
-from ktc.frontend.graph import MAX_ELEMENTS, element_count
+from ktc.frontend.graph import MAX_ELEMENTS, MAX_SHORT, element_count
+from ktc.frontend.looks import Contents, Looks
 from ktc.frontend.shapes import output_shape, output_shape_by_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from ktc.frontend.graph import Graph, Operator, Value
 
@@ -36,7 +37,6 @@ _INFERENCE_ERRORS = (
     ValueError,
     IndexError,
 )
-_MAX_PASSED_ELEMENTS = 64
 
 
 def infer_values(graph: Graph) -> None:
@@ -45,24 +45,7 @@ def infer_values(graph: Graph) -> None:
     Operators are visited once, in execution order.  What ONNX's shape inference cannot say keeps the
     shape that the file declares, or stays unknown.
     """
-    inference = _Inference(graph)
-    for operator in graph.operators:
-        constant = _is_constant(operator, graph)
-        content = constant_content(operator, graph) if constant else None
-        if content is not None:
-            _set_content(graph, operator.outputs[0], content)
-            continue
-        if operator.type == "Constant" and not operator.domain:
-            _set_large_constant(graph, operator)
-            graph.take_declared(operator.outputs[0])
-            continue
-        inference.visit(operator)
-        for name in operator.outputs:
-            if name:
-                value = graph.values[name]
-                value.constant = constant
-                if value.shape is None or not value.elem_type:
-                    graph.take_declared(name)
+    _Inference(graph).run()
 
 
 def _is_constant(operator: Operator, graph: Graph) -> bool:
@@ -88,45 +71,110 @@ def _set_large_constant(graph: Graph, operator: Operator) -> None:
 
 
 _TypeAndShape = tuple[int, tuple[int, ...] | None]
+#: Shape and element type of an output, content of a small constant, and the numbers in `Looks` and, for constants,
+#: `Contents`.
+_Output = tuple[tuple[int, ...] | None, int, "np.ndarray[Any, Any] | None", int, int | None]
+#: What an operator makes of its operands: its `Graph.signature`, and its outputs.
+_Outcome = tuple[int, list[_Output]]
 
 
 class _Inference:
-    """Shape inference of one graph, whose blocks repeat: what was inferred once is not inferred again."""
+    """Inference of one graph, whose blocks repeat: what was inferred once is not inferred again.
+
+    Most outcomes follow from the looks of the operands: shape, element type and constness.  Others (foldings, shapes
+    that a constant says) follow from the contents of constants as well, which are read for these alone.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
-        self._shapes: dict[tuple[object, ...], tuple[int, ...] | None] = {}
-        self._operands: dict[tuple[object, ...], list[_TypeAndShape]] = {}
+        self._looks = Looks(graph.values)
+        self._contents = Contents(self._looks)
+        #: By kind and looks of the operands; None where the contents matter.
+        self._by_looks: dict[tuple[int, ...], _Outcome | None] = {}
+        self._by_contents: dict[tuple[int, ...], _Outcome] = {}
 
-    def visit(self, operator: Operator) -> None:
+    def run(self) -> None:
+        """Set what can be told of the outputs of all operators; one loop, for it is run through for every node."""
+        values, looks, contents = self._graph.values, self._looks, self._contents
+        by_looks, by_contents = self._by_looks, self._by_contents
+        look_of, content_of = looks.__getitem__, contents.__getitem__
+        for operator in self._graph.operators:
+            kind, inputs = operator.kind, operator.inputs
+            key = (kind, *map(look_of, inputs))
+            outcome = by_looks.get(key)
+            if outcome is None:
+                if key in by_looks:
+                    outcome = by_contents.get((kind, *map(content_of, inputs)))
+                if outcome is None:
+                    self._infer_new(operator, key)
+                    continue
+            operator.signature, outputs = outcome
+            for name, (shape, elem_type, known, look, content) in zip(operator.outputs, outputs, strict=True):
+                value = values[name]
+                value.shape, value.elem_type = shape, elem_type
+                looks[name] = look
+                if content is not None:
+                    value.constant, value.known = True, known
+                    contents[name] = content
+
+    def _infer_new(self, operator: Operator, key: tuple[int, ...]) -> None:
+        """Infer, and remember the outcome if it depends on nothing but the operands."""
+        graph = self._graph
+        given = [graph.values[name] if name else None for name in operator.inputs]
+        constant = _is_constant(operator, graph)
+        if not constant:  # what the looks tell of most operators
+            shape = output_shape(operator, [None if value is None else value.shape for value in given])
+            if shape is not None and given[0] is not None and given[0].elem_type and operator.outputs[0]:
+                output = graph.values[operator.outputs[0]]
+                output.shape, output.elem_type = shape, given[0].elem_type
+                self._by_looks[key] = self._outcome(operator, [output], key)
+                return
+        constants = [value for value in given if value is not None and value.constant]
+        if constants:
+            self._by_looks[key] = None
+        written = [graph.values[name] for name in operator.outputs if name]
+        content = constant_content(operator, graph) if constant else None
+        if content is not None:
+            _set_content(graph, operator.outputs[0], content)
+        elif operator.type == "Constant" and not operator.domain:
+            _set_large_constant(graph, operator)
+        else:
+            self._infer(operator)
+            for value in written:
+                value.constant = constant
+        if not written or any(value.shape is None or not value.elem_type for value in written):
+            # the file has to say, or there was a warning, as each operator has to have its own
+            for value in written if content is None else ():
+                graph.take_declared(value.name)
+        elif len(written) == len(operator.outputs):
+            if not constants:
+                self._by_looks[key] = self._outcome(operator, written, key)
+            elif not constant or all(element_count(value.shape or ()) <= MAX_SHORT for value in constants):
+                exact = (operator.kind, *map(self._contents.__getitem__, operator.inputs))
+                self._by_contents[exact] = self._outcome(operator, written, key)
+
+    def _outcome(self, operator: Operator, written: Sequence[Value], key: tuple[int, ...]) -> _Outcome:
+        """What has been found out about an operator, for others like it."""
+        looks, contents = self._looks, self._contents
+        outputs: list[_Output] = [
+            (v.shape, v.elem_type, v.known, looks[v.name], contents[v.name] if v.constant else None) for v in written
+        ]
+        operator.signature = self._graph.signature_number((*key, *[output[3] for output in outputs]))
+        return operator.signature, outputs
+
+    def _infer(self, operator: Operator) -> None:
         """Set element type and shape of each output that can be told."""
-        values = self._graph.values
-        shapes = [values[name].shape if name else None for name in operator.inputs]
-        key = (operator.kind, len(operator.outputs), *shapes)
-        try:
-            shape = self._shapes[key]
-        except KeyError:
-            shape = self._shapes[key] = output_shape(operator, shapes)
+        graph = self._graph
+        shape = output_shape(operator, [graph.values[name].shape if name else None for name in operator.inputs])
         if shape is not None:
-            output = values[operator.outputs[0]]
-            output.shape, output.elem_type = shape, values[operator.inputs[0]].elem_type or output.elem_type
+            output = graph.values[operator.outputs[0]]
+            output.shape, output.elem_type = shape, graph.values[operator.inputs[0]].elem_type
             return
-        for name, (elem_type, given) in self._by_operands(operator):
-            value = values[name]
-            value.elem_type = elem_type or value.elem_type
-            value.shape = given if given is not None else value.shape
-
-    def _by_operands(self, operator: Operator) -> Iterable[tuple[str, _TypeAndShape]]:
-        """Element type and shape of outputs that depend on contents, or that only ONNX's own inference tells."""
-        key = _operands_key(operator, self._graph)
-        known = self._operands.get(key)
-        if known is not None:
-            return zip(operator.outputs, known, strict=True)
-        inferred = _infer_by_content(operator, self._graph) or _infer_with_onnx(operator, self._graph, self._opsets)
-        if inferred and inferred.keys() == set(operator.outputs):  # else it may have warned, as each operator has to
-            self._operands[key] = [inferred[name] for name in operator.outputs]
-        return inferred.items()
+        inferred = _infer_by_content(operator, graph) or _infer_with_onnx(operator, graph, self._opsets)
+        for name, (elem_type, given) in inferred.items():
+            value = graph.values[name]
+            value.elem_type, value.shape = elem_type, given
 
 
 def _infer_by_content(operator: Operator, graph: Graph) -> dict[str, _TypeAndShape]:
@@ -134,30 +182,24 @@ def _infer_by_content(operator: Operator, graph: Graph) -> dict[str, _TypeAndSha
         return {}
     data = graph.values[operator.inputs[0]]
     given = [_passed_content(graph.values[name]) if name else None for name in operator.inputs[1:]]
-    contents = [None if x is None or x.ndim != 1 or x.dtype.kind != "i" else x.tolist() for x in given]
+    contents = [x.tolist() if x is not None and _is_list(x, operator) else None for x in given]
     shape = output_shape_by_content(operator, data.shape, contents)
     return {} if shape is None else {operator.outputs[0]: (data.elem_type, shape)}
 
 
+def _is_list(content: np.ndarray[Any, Any], operator: Operator) -> bool:
+    """Whether a constant is a list of a type that a rule of `output_shape_by_content` understands."""
+    if operator.type == "Resize":
+        return content.ndim == 1 and content.dtype in (np.int64, np.float32)
+    return content.ndim == 1 and content.dtype.kind == "i"
+
+
 def _passed_content(value: Value) -> np.ndarray[Any, Any] | None:
     """Content of a value that ONNX's inference gets to see."""
-    if not value.constant or value.shape is None or element_count(value.shape) > _MAX_PASSED_ELEMENTS:
+    if not value.constant or value.shape is None or element_count(value.shape) > MAX_SHORT:
         return None
     content = value.content
     return None if content is None or content.dtype == object else content
-
-
-def _operands_key(operator: Operator, graph: Graph) -> tuple[object, ...]:
-    """All that ONNX's inference sees of an operator."""
-    key: list[object] = [operator.kind, len(operator.outputs)]
-    for name in operator.inputs:
-        value = graph.values[name] if name else None
-        if value is None:
-            key.append(None)
-            continue
-        content = _passed_content(value)
-        key.append((value.shape, value.elem_type, None if content is None else content.tobytes()))
-    return tuple(key)
 
 
 def _is_plausible(operator: Operator, graph: Graph) -> bool:

@@ -40,6 +40,9 @@ class Verdict:
     general: bool = True
 
 
+_RUNS = Verdict()
+
+
 class Judge:
     """Holds the operators of one graph against the table of one platform.
 
@@ -75,7 +78,8 @@ class Judge:
         known = self._verdicts.get(key)
         if known is not None:
             return known
-        unknown = [n for n in (*operator.inputs, *operator.outputs) if n and self._graph.shape(n) is None]
+        values = self._graph.values
+        unknown = [n for n in (*operator.inputs, *operator.outputs) if n and values[n].shape is None]
         view = OperatorView(operator, self._graph, self._platform.title)
         verdict = _verdict(view, kind, unknown, self._platform)
         if unknown or view.content_read:
@@ -94,15 +98,17 @@ def _verdict(view: OperatorView, kind: str, unknown: Sequence[str], platform: Pl
     if unknown:
         return Verdict(f"{kind}: the shape of {unknown[0]!r} is not known before it runs.")
     support = operator_support(kind, platform.name)
+    if support is not None and support.supported and support.note is None:
+        return _RUNS
     steps = tuple(decompositions().get(kind, {}).get("steps", ()))
-    if support is not None and support.supported:
+    if support is not None and support.supported and support.note is not None:
         broken = note_violation(view, support.note)
         if broken is not None:
             return Verdict(broken)
-        note = note_conditions()[support.note] if support.note is not None else {}
+        note = note_conditions()[support.note]
         if "twice" in note and CONDITIONS[note["twice"]](view) is not None:
             return Verdict(steps=(kind, kind))
-        return Verdict(steps=steps if note.get("decomposed", False) else ())
+        return Verdict(steps=steps) if note.get("decomposed", False) else _RUNS
     missing = sorted({step for step in steps if not _lists(step, platform.name)})
     if steps and not missing:
         broken = _rank_violation(view, steps, platform.name)

@@ -18,6 +18,8 @@ from ktc.frontend.views import trace_flow
 from ktc.frontend.work import MAC_OPERATORS, auxiliary_steps, constant_elements, is_channel_constant, mac_work
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ktc.frontend.views import Flow
     from ktc.hardware.platform import Platform
 
@@ -120,6 +122,11 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError(f"the functions of the model cannot be expanded: {error}") from error
 
 
+def _written(operator: Operator) -> tuple[str, ...]:
+    """Outputs that are not omitted."""
+    return tuple(filter(None, operator.outputs))
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What all operators of one signature become, where they do not join a neighbour."""
@@ -145,19 +152,21 @@ class _Lowering:
     done: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     materialised: set[str] = field(default_factory=set)
-    plans: dict[int, _Plan] = field(default_factory=dict)
+    plans: dict[int | None, _Plan] = field(default_factory=dict)
+    #: One object for equal passes, as `plans` has for operators: who evaluates the program tells them by identity.
+    passes: dict[tuple[AuxiliaryStep, ...], tuple[AuxiliaryStep, ...]] = field(default_factory=dict)
 
     def visit(self, operator: Operator) -> None:
         """Emit the nodes of one operator."""
         if operator.index in self.done:
             return
-        if self.flow.reshaped_by:
+        if not self.flow.reshaped_by.keys().isdisjoint(operator.inputs):
             self._materialise_views(operator)
-        plan = self._plan(operator)
+        plan = self.plans.get(operator.signature) or self._plan(operator)
         if plan.mac is not None:
             self._visit_mac(operator, plan.mac)
         elif plan.reason is not None:
-            self._emit_cpu(operator, plan, self._feature_maps(operator), tuple([o for o in operator.outputs if o]))
+            self._emit_cpu(operator, plan, self._feature_maps(operator), _written(operator))
         elif operator.type not in GATES or plan.layout_moves or not self._visit_gate(operator):
             self._emit(operator, plan)
 
@@ -200,9 +209,7 @@ class _Lowering:
         for output in graph.outputs:
             self._materialise(output, fully_connected=False)
         names = dict.fromkeys(graph.inputs)
-        for node in self.nodes:
-            names.update(dict.fromkeys(node.inputs))
-            names.update(dict.fromkeys(node.outputs))
+        names.update(dict.fromkeys([name for node in self.nodes for name in node.inputs + node.outputs]))
         names.update(dict.fromkeys(self._source(output) for output in graph.outputs))
         tensors = tuple([self._tensor(name) for name in (*names, *[o for o in graph.outputs if o not in names])])
         sources = tuple((o, self._source(o)) for o in graph.outputs if self._source(o) != o)
@@ -225,7 +232,12 @@ class _Lowering:
         return Tensor(name, value.shape, _TYPE_NAMES.get(value.elem_type, "UNDEFINED"))
 
     def _feature_maps(self, operator: Operator) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self._source(name) for name in self.flow.reads[operator.index]]))
+        names, root = self.flow.reads[operator.index], self.flow.root
+        if self.materialised:
+            names = [self._source(name) for name in names]
+        elif root:
+            names = [root.get(name, name) for name in names]
+        return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
 
     def _unique(self, name: str, operator: Operator) -> str:
         if name in self.names:
@@ -243,7 +255,7 @@ class _Lowering:
                 type="NPU",
                 backend=plan.backend,
                 inputs=self._feature_maps(operator),
-                outputs=tuple([name for name in operator.outputs if name]),
+                outputs=_written(operator),
                 auxiliary=plan.steps,
                 layout_moves=plan.layout_moves,
                 constant_elements=plan.constant_elements,
@@ -267,24 +279,24 @@ class _Lowering:
     def _visit_mac(self, operator: Operator, work: MacWork) -> None:
         fusion = fuse(operator, self.graph, self.flow, self.platform, self.judge)
         fused = len(fusion.members) > 1
-        name = "npu_fusion_node_" + "_".join(part.name for part in fusion.shown) if fused else operator.name
+        name = "npu_fusion_node_" + "_".join([part.name for part in fusion.shown]) if fused else operator.name
+        passes = tuple(fusion.auxiliary)
         node = Node(
             name=self._unique(name, operator),
-            origins=tuple(part.name for part in fusion.members),
+            origins=tuple([part.name for part in fusion.members]),
             type="FUSED" if fused else "NPU",
             backend=operator.type,
             inputs=self._feature_maps(operator),
             outputs=(fusion.output,),
             mac=work,
-            auxiliary=tuple(fusion.auxiliary),
+            auxiliary=self.passes.setdefault(passes, passes) if passes else (),
             constant_elements=fusion.constant_elements,
         )
-        self._schedule(node, operator, fusion.members[1:])
+        self._schedule(node, fusion.members)
 
-    def _schedule(self, node: Node, operator: Operator, others: list[Operator]) -> None:
+    def _schedule(self, node: Node, members: Iterable[Operator]) -> None:
         """Emit a node at the place of its first operator; the others do not appear again."""
-        self.done.update(other.index for other in others)
-        self.done.add(operator.index)
+        self.done.update([member.index for member in members])
         self.nodes.append(node)
 
     def _visit_gate(self, operator: Operator) -> bool:
@@ -304,7 +316,7 @@ class _Lowering:
             outputs=(gated[1].outputs[0],),
             auxiliary=(AuxiliaryStep(kind, elements, pooling=False),) * passes,
         )
-        self._schedule(node, operator, [gated[1]])
+        self._schedule(node, gated)
         return True
 
     def _materialise_views(self, operator: Operator) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = ["AuxiliaryStep", "CpuWork", "MacWork", "Node", "Program", "Tensor"]
 
 MacKind = Literal["conv", "depthwise", "deconv", "matmul"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):  # one per feature map: made several times as fast as a frozen dataclass
     """A feature map.
 
     Attributes
@@ -116,8 +115,7 @@ class CpuWork:
     moved_elements: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):  # as Tensor
     """One backend node.
 
     Attributes

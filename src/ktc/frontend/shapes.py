@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ktc.frontend.graph import MAX_ELEMENTS, element_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ktc.frontend.graph import Operator
 
 __all__ = ["output_shape", "output_shape_by_content"]
 
+#: Extents and factors up to this have exact products in float32, in which ONNX computes them.
+_MAX_FACTOR = 2**12
+
 Shape = tuple[int, ...]
+Content = Sequence[int] | Sequence[float]
 
 _SAME_SHAPE = frozenset(
     {"Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Identity", "Erf", "Sqrt", "Softmax"}
@@ -157,7 +162,7 @@ _RULES: dict[str, Callable[[Operator, Sequence[Shape | None]], Shape | None]] = 
 
 
 def output_shape_by_content(
-    operator: Operator, shape: Shape | None, contents: Sequence[Sequence[int] | None]
+    operator: Operator, shape: Shape | None, contents: Sequence[Content | None]
 ) -> Shape | None:
     """Shape of the only output of an operator whose further inputs say what it is to be.
 
@@ -167,8 +172,8 @@ def output_shape_by_content(
         The operator; its output has the element type of its first input.
     shape : tuple of int or None
         That of its first input.
-    contents : sequence of sequences of int
-        Contents of its other inputs; None if unknown or omitted.
+    contents : sequence of sequences of int or float
+        Contents of its other inputs; None if unknown or omitted.  Floats are for the scales of Resize alone.
 
     Returns
     -------
@@ -182,7 +187,7 @@ def output_shape_by_content(
     return result if result is not None and element_count(result) <= MAX_ELEMENTS else None
 
 
-def _reshape(operator: Operator, shape: Shape, contents: Sequence[Sequence[int] | None]) -> Shape | None:
+def _reshape(operator: Operator, shape: Shape, contents: Sequence[Any]) -> Shape | None:
     target = contents[0] if len(contents) == 1 else None
     if target is None or operator.attribute("allowzero", 0) or min(target, default=0) < -1:
         return None
@@ -195,7 +200,7 @@ def _reshape(operator: Operator, shape: Shape, contents: Sequence[Sequence[int] 
     return tuple(result) if element_count(tuple(result)) == elements else None
 
 
-def _slice(_: Operator, shape: Shape, contents: Sequence[Sequence[int] | None]) -> Shape | None:
+def _slice(_: Operator, shape: Shape, contents: Sequence[Any]) -> Shape | None:
     """Forwards, along axes that are all given."""
     starts, ends, axes, steps = (*contents, None, None, None, None)[:4]
     steps = [1] * len(starts or ()) if len(contents) < 4 else steps
@@ -211,7 +216,30 @@ def _slice(_: Operator, shape: Shape, contents: Sequence[Sequence[int] | None]) 
     return tuple(result)
 
 
-_CONTENT_RULES: dict[str, Callable[[Operator, Shape, Sequence[Sequence[int] | None]], Shape | None]] = {
+def _resize(operator: Operator, shape: Shape, contents: Sequence[Any]) -> Shape | None:
+    """To sizes of all axes, or by whole factors."""
+    crops = operator.attribute("coordinate_transformation_mode") == "tf_crop_and_resize"
+    if crops or operator.attribute("axes") or operator.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return None
+    scales, sizes = (*contents[1:], None, None)[:2]
+    if len(contents) == 3 and not operator.inputs[2] and sizes and isinstance(sizes[0], int):
+        result = tuple(sizes)
+    elif len(contents) == 2 and scales and len(scales) == len(shape) and all(map(_is_exact_factor, scales)):
+        if max(shape) > _MAX_FACTOR:
+            return None
+        result = tuple([extent * int(factor) for extent, factor in zip(shape, scales, strict=True)])
+    else:
+        return None
+    return result if len(result) == len(shape) and min(result) > 0 else None
+
+
+def _is_exact_factor(factor: float) -> bool:
+    """Whether float32 multiplies extents by it exactly."""
+    return isinstance(factor, float) and 1 <= factor <= _MAX_FACTOR and factor.is_integer()
+
+
+_CONTENT_RULES: dict[str, Callable[[Operator, Shape, Sequence[Any]], Shape | None]] = {
     "Reshape": _reshape,
+    "Resize": _resize,
     "Slice": _slice,
 }

@@ -58,16 +58,17 @@ class Flow:
         return self.root.get(name, name)
 
 
-def _live(graph: Graph) -> list[Operator]:
+def _live(graph: Graph, constants: set[str]) -> list[Operator]:
     """Operators that an output depends on and that are not constant."""
     needed = set(graph.outputs)
     live = []
     for operator in reversed(graph.operators):
         needed.discard("")  # an omitted operand is nobody's output
-        if needed.isdisjoint(operator.outputs) or graph.are_constant(operator.outputs):
+        if needed.isdisjoint(operator.outputs) or constants.issuperset(operator.outputs):
             continue
         needed.update(operator.inputs)
-        needed.update(operator.captured)
+        if operator.captured:
+            needed.update(operator.captured)
         live.append(operator)
     return live[::-1]
 
@@ -75,20 +76,30 @@ def _live(graph: Graph) -> list[Operator]:
 def trace_flow(graph: Graph) -> Flow:
     """Find working operators, views and consumers."""
     flow = Flow([], {}, {}, {}, {}, set())
-    root, consumers = flow.root, flow.consumers
-    for operator in _live(graph):
-        source = _viewed(operator, graph) if operator.type in _CANDIDATES else None
+    root, consumers, operators, reads = flow.root, flow.consumers, flow.operators, flow.reads
+    constants = {name for name, value in graph.values.items() if value.constant}
+    constants.add("")
+    for operator in _live(graph, constants):
+        if operator.type not in _CANDIDATES or (operator.type in _NEUTRAL and constants.isdisjoint(operator.inputs)):
+            source = None
+        else:
+            source = _viewed(operator, graph)
         if source is None:
-            flow.operators.append(operator)
-            names = [n for n in (*operator.inputs, *operator.captured) if not graph.is_constant(n)]
-            flow.reads[operator.index] = names
+            operators.append(operator)
+            names = [name for name in operator.inputs if name not in constants]
+            if operator.captured:
+                names += [name for name in operator.captured if name not in constants]
+            reads[operator.index] = names
             for name in names:
-                readers = consumers.setdefault(root.get(name, name), [])
-                if not readers or readers[-1] is not operator:
+                held = root.get(name, name)
+                readers = consumers.get(held)
+                if readers is None:
+                    consumers[held] = [operator]
+                elif readers[-1] is not operator:
                     readers.append(operator)
             continue
         output = operator.outputs[0]
-        flow.root[output] = flow.source(source)
+        root[output] = flow.source(source)
         if operator.type in RESHAPES:
             flow.reshaped_by[output] = operator
         elif source in flow.reshaped_by:
