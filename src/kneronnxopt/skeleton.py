@@ -16,7 +16,7 @@ from kneronnxopt.errors import OptimizationError
 from kneronnxopt.walk import all_nodes, subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
     "SMALL_TENSOR_ELEMENTS",
@@ -25,6 +25,7 @@ __all__ = [
     "hide_unchecked_axes",
     "make_skeleton",
     "sort_nodes",
+    "sort_squeezed_axes",
 ]
 
 #: Initializers of up to this many elements keep their data: shapes, axes, scales, scalars.
@@ -87,6 +88,18 @@ def hide_unchecked_axes(skeleton: onnx.ModelProto) -> None:
         if node.op_type in UNCHECKED_AXIS and not any(node.output[1:]):
             node.op_type, node.domain = "Identity", ""
             del node.input[1:], node.output[1:], node.attribute[:]
+
+
+def sort_squeezed_axes(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Put the axes of each Squeeze in order, which means the same.
+
+    Below opset 11, onnx's shape inference overlooks those that stand after a larger one (seen with 1.23).
+    """
+    for node in nodes:
+        if node.op_type == "Squeeze":
+            for attribute in node.attribute:
+                if attribute.name == "axes":
+                    attribute.ints[:] = sorted(attribute.ints)
 
 
 def hide_nodes(skeleton: onnx.ModelProto, results: Collection[str]) -> None:

@@ -49,6 +49,14 @@ def test_squeeze_and_unsqueeze(opset, shape, data):
     assert rewritten(original, ReplaceWithReshape(), tolerance=0.0)[0] == {"Reshape": 1}
 
 
+@pytest.mark.parametrize("declared", ["2", "A"])
+def test_axes_of_an_early_squeeze_may_stand_in_any_order(declared):
+    """onnx takes the second axis of [1, 0] for not given, and refused what such models declare."""
+    original = model(f"g (float[1,1,2] x) => (float[{declared}] y) {{ a = Squeeze<axes=[1,0]>(x) y = Relu (a) }}", 9)
+    result = kneronnxopt.optimize(original)
+    assert [dim.dim_value for dim in result.graph.output[0].type.tensor_type.shape.dim] == [2]
+
+
 @few
 @given(opsets, st.integers(0, 3), st.sampled_from(["Gemm", "Relu"]))
 def test_flatten(opset, axis, user):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,3 +176,13 @@ def test_the_ordinary_forms_are_direct():
     assert both("Add", [(2, 1, 3), (4, 1)], {}) == ((2, 4, 3),) * 2
     assert both("MatMul", [(3, 1, 2, 5), (4, 5, 6)], {}) == ((3, 4, 2, 6),) * 2
     assert both("Flatten", [(2, 3, 4)], {}) == ((2, 12),) * 2
+
+
+@given(st.lists(st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=5), st.sampled_from([9, 11]), st.data())
+def test_squeeze_takes_its_axes_in_any_order(shape, opset, data):
+    """Against NumPy, since onnx is wrong below opset 11."""
+    ones = [axis for axis, extent in enumerate(shape) if extent == 1]
+    axes = data.draw(st.lists(st.sampled_from(ones), min_size=1, unique=True)) if ones else [0]
+    given_axes = [axis - len(shape) if opset > 9 and data.draw(st.booleans()) else axis for axis in axes]
+    direct, _ = both("Squeeze", [shape], {"axes": given_axes}, opset=opset)
+    assert direct == (np.squeeze(np.empty(shape), tuple(axes)).shape if ones else None)

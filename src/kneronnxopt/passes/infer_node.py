@@ -14,7 +14,7 @@ from kneronnxopt.passes._graph import constant_tensor, opset_of
 from kneronnxopt.passes._slices import is_disputed
 from kneronnxopt.passes._writing import node_by_position
 from kneronnxopt.passes.shapes import is_complete, merge_type
-from kneronnxopt.skeleton import SMALL_TENSOR_ELEMENTS, UNCHECKED_AXIS
+from kneronnxopt.skeleton import SMALL_TENSOR_ELEMENTS, UNCHECKED_AXIS, sort_squeezed_axes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -135,6 +135,7 @@ def _infer(
 ) -> Mapping[str, onnx.TypeProto]:
     """Infer for a serialised node; ``types``: name, element type, shape; ``data``: name, element type, shape, bytes."""
     node = onnx.NodeProto.FromString(content)
+    sort_squeezed_axes([node])
     return dict(
         onnx.shape_inference.infer_node_outputs(
             onnx.defs.get_schema(node.op_type, opset, ""),

@@ -148,6 +148,14 @@ def _flatten(operator: Operator, shapes: Sequence[Shape | None]) -> Shape | None
     return (element_count(shape[:axis]), element_count(shape[axis:])) if 0 <= axis <= len(shape) else None
 
 
+def _squeeze(operator: Operator, shapes: Sequence[Shape | None]) -> Shape | None:
+    """Without axes that are named in any order; below opset 11, onnx overlooks those after a larger one (1.23)."""
+    shape, axes = shapes[0] or (), operator.integers("axes")
+    named = {axis % len(shape) for axis in axes if -len(shape) <= axis < len(shape)}
+    valid = len(shapes) == 1 and len(named) == len(axes) > 0 and all(shape[axis] == 1 for axis in named)
+    return tuple(extent for axis, extent in enumerate(shape) if axis not in named) if valid else None
+
+
 _RULES: dict[str, Callable[[Operator, Sequence[Shape | None]], Shape | None]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _broadcast),
     **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
@@ -158,6 +166,7 @@ _RULES: dict[str, Callable[[Operator, Sequence[Shape | None]], Shape | None]] = 
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Flatten": _flatten,
+    "Squeeze": _squeeze,
 }
 
 
