@@ -6,13 +6,14 @@ chosen for KL720, KL530, KL630 and KL730 together, so one of them needs the othe
 Free are the figures of ``data/priors.json`` that no source states; no figure belongs to a network.  The loss has the
 logarithm of estimated over published time, in units of the source's own noise; the same of the items of older reports
 (running and idle time of the MAC array, traffic); and the distance of every figure from its prior in units of the
-prior's spread; all robust (soft L1).  The structure is the one with the least loss: tap rule and blocks of lanes and
-channels, one choice for platforms with the same array, and for each platform the waste of strides and the on-chip
-memory.
+prior's spread; all robust (soft L1).  The structure is the one with the least loss, to which choices that waste more
+add a little: tap rule, blocks of lanes and channels, waste of strides, and what maps do that wait, one choice for
+platforms with the same array; for each platform the on-chip memory, where documents do not give one.
 
-A left-out error is the error of a published time when nothing had seen its network: the figures of its platform and
-the structure are fitted again without all its rows.  It is better than a forecast would be: the form of the model and
-the priors were chosen among some dozens of variants with all rows known and left-out errors in view.  ``--widen 2``
+A left-out error is the error of a published time when nothing had seen its network: figures and structure are fitted
+again without all its rows, on all platforms that share the structure.  It is better than a forecast would be: the form
+of the model, the priors and what is no part of the grid (which activations are fused, how depthwise kernels above 3x3
+run) were chosen among some dozens of variants with all rows known and left-out errors in view.  ``--widen 2``
 doubles the spread of every prior, to show how much rests on them.
 
 Needs scipy (it comes with scikit-learn, one of the development dependencies).
@@ -29,7 +30,7 @@ import statistics
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import onnx
@@ -39,6 +40,7 @@ from vectorised import RATES, Times
 import ktc.hardware
 from ktc.frontend import lower
 from ktc.hardware import load_platform, platform_names
+from ktc.hardware.platform import WaitingMaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,12 +54,9 @@ TABLE = ROOT / "data" / "published_performance.csv"
 CURRENT_VERSION = "0.27"
 OUTLIERS = {("530", "unet_384")}  # an outlier of the source: four times slower than its own rate elsewhere
 FAMILIES = (("520",), ("720", "530", "630", "730"))  # platforms with the same array; KL520's has cells of 3x3
-NEAR = 8.0  # loss above the best structure's beyond which no single network can make a structure the best
 NOISE = 0.05  # differences between versions of the source are 2 to 8 %
 ITEM_NOISE = 0.1  # of the items of older reports, which are more sensitive than their sum
-STRIDE_COST = (
-    0.5  # what the loss has to gain before every position of a stride is taken to be computed, not every column
-)
+UNUSUAL = 0.5  # loss to gain by a choice that wastes more: every position of a stride, room for maps that wait
 ENTRIES = ((1, 1), (4, 4))  # columns and channels that enter the array together: any, or those of format 4W4C8B
 MEMORIES = tuple(float(1 << bits) for bits in range(18, 23))  # 256 KiB to 4 MiB
 MODES = ({}, {"auxiliary_bandwidth": -1.0, "layout_passes": 2.0})  # starts of a fit, in spreads from the prior
@@ -68,13 +67,14 @@ RATIOS = {"pointwise_ratio": (POINTWISE, CONV), "depthwise_wide_ratio": (WIDE, N
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What is chosen, not fitted; names as in `Platform`.  The first four are one choice for a family."""
+    """What is chosen, not fitted; names as in `Platform`.  All but the memory is one choice for a family."""
 
     tap_rule: str
     lanes: int
     input_channel_block: int
     output_channel_block: int
     strided_waste: float
+    waiting_maps: str
     resident_maps: bool
     feature_memory_bytes: float
 
@@ -85,17 +85,18 @@ class Structure:
     @property
     def shared(self) -> tuple[object, ...]:
         """What the platforms of a family have in common."""
-        return self.tap_rule, self.lanes, self.input_channel_block, self.output_channel_block
+        return dataclasses.astuple(self)[:-2]
 
 
 def structures(platform: Platform) -> Iterator[Structure]:
-    """The grid of structures of a platform; a memory that a source states is not chosen."""
+    """The grid of structures of a platform; a memory that documents give is not chosen."""
     taps = ("square_blocks_3x3",) if platform.name == "520" else ("rows_of_3", "groups_of_9")
-    stated = platform.figures["feature_memory_bytes"].confidence == "stated"
-    memories = (platform.feature_memory_bytes,) if stated else MEMORIES
+    documented = platform.figures["feature_memory_bytes"].confidence != "fitted"
+    memories = (platform.feature_memory_bytes,) if documented else MEMORIES
     keeping = [(True, memory) for memory in memories] + [(False, platform.feature_memory_bytes)]
-    for tap_rule, entry, outputs, waste, kept in itertools.product(taps, ENTRIES, (8, 16), (2.0, 4.0), keeping):
-        yield Structure(tap_rule, *entry, outputs, waste, *kept)
+    arrays = itertools.product(taps, ENTRIES, (8, 16), (2.0, 4.0), get_args(WaitingMaps))
+    for (tap_rule, entry, outputs, waste, waiting), kept in itertools.product(arrays, keeping):
+        yield Structure(tap_rule, *entry, outputs, waste, waiting, *kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +280,8 @@ class Rows:
             if best is None or solution.cost < best.cost:
                 best = solution
         figures = {name: float(value[0]) for name, value in self._figures(np.atleast_2d(best.x)).items()}
-        unusual = STRIDE_COST if structure.strided_waste > 2 else 0.0
-        return Fit(figures, float(best.cost) + unusual, errors(best.x)[0][0])
+        unusual = (structure.strided_waste > 2) + (structure.waiting_maps == "share")
+        return Fit(figures, float(best.cost) + UNUSUAL * unusual, errors(best.x)[0][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,16 +319,17 @@ class Calibration:
         return [float(np.expm1(error)) for error in self.fit.errors]
 
 
-def _least(fits: Mapping[Structure, Fit]) -> dict[tuple[object, ...], Structure]:
-    """The best structure of each choice that a family shares."""
-    best: dict[tuple[object, ...], Structure] = {}
-    for structure in sorted(fits, key=lambda each: fits[each].loss):
-        best.setdefault(structure.shared, structure)
-    return best
+def _choice(fits: Mapping[str, Mapping[Structure, Fit]]) -> dict[str, Structure]:
+    """The structure of each platform of a family with the least loss in all, with one array for all of them."""
+    best: dict[tuple[object, ...], dict[str, Structure]] = {}
+    for name, shapes in fits.items():
+        for shape in sorted(shapes, key=lambda each: shapes[each].loss):
+            best.setdefault(shape.shared, {}).setdefault(name, shape)
+    return min(best.values(), key=lambda choice: sum(fits[name][shape].loss for name, shape in choice.items()))
 
 
 def calibrate(names: Sequence[str], networks: Path = DEFAULT_NETWORKS, widen: float = 1.0) -> dict[str, Calibration]:
-    """Fit the named platforms, each together with its family, and leave out each network once."""
+    """Fit the named platforms, each together with its family, and leave out each network once, on all of them."""
     result = {}
     for family in FAMILIES:
         wanted = [name for name in family if name in names]
@@ -335,26 +337,22 @@ def calibrate(names: Sequence[str], networks: Path = DEFAULT_NETWORKS, widen: fl
             continue
         rows = {name: Rows(load_platform(name), networks, widen) for name in family}
         fits = {name: {shape: rows[name].fit(shape) for shape in structures(rows[name].platform)} for name in family}
-        best = {name: _least(fits[name]) for name in family}
-        losses = {shared: {name: fits[name][best[name][shared]].loss for name in family} for shared in best[family[0]]}
-        total = {shared: sum(parts.values()) for shared, parts in losses.items()}
-        chosen = min(total, key=lambda shared: total[shared])
-        for name in wanted:
-            others = {shared: total[shared] - losses[shared][name] for shared in total}
-            least = total[chosen] + NEAR
-            near = [shape for shape, fit in fits[name].items() if fit.loss + others[shape.shared] < least]
+        chosen = _choice(fits)
+        picks: dict[str, dict[str, tuple[Structure, Fit]]] = {name: {} for name in family}
+        for network in dict.fromkeys(each for name in family for each in rows[name].networks):
             trials = {
-                network: {shape: rows[name].fit(shape, without=network) for shape in near}
-                for network in rows[name].networks
+                name: {shape: rows[name].fit(shape, without=network) for shape in fits[name]}
+                if network in rows[name].networks
+                else fits[name]
+                for name in family
             }
-            left_out, picks = [], []
-            for index, row in enumerate(rows[name].published):
-                fitted = trials[row.network]
-                pick = min(near, key=lambda shape: fitted[shape].loss + others[shape.shared])
-                left_out.append(float(np.expm1(fitted[pick].errors[index])))
-                picks.append(pick)
-            structure = best[name][chosen]
-            result[name] = Calibration(rows[name], structure, fits[name][structure], left_out, picks)
+            for name, shape in _choice(trials).items():
+                picks[name][network] = shape, trials[name][shape]
+        for name in wanted:
+            found = [picks[name][row.network] for row in rows[name].published]
+            left_out = [float(np.expm1(fit.errors[index])) for index, (_, fit) in enumerate(found)]
+            shapes = [shape for shape, _ in found]
+            result[name] = Calibration(rows[name], chosen[name], fits[name][chosen[name]], left_out, shapes)
     return result
 
 

@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/fps_accuracy.py [FOLDER] [--left-out]``: FOLDER holds the networks of the published table
 as ONNX files named after its ``network`` column; weights may be missing, since only shapes matter.
-``--left-out`` also fits every platform again without each row (``calibrate.py``, some minutes).
+``--left-out`` also fits every platform again without each network (``calibrate.py``, some minutes).
 
 The MACs-only baseline is the best that ``time = MACs / rate`` can do: its rate is the median over the rows of the
 platform, for its left-out error over the other rows.  Kendall's tau compares the order of the networks.
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="?", type=Path, default=DEFAULT_NETWORKS)
     parser.add_argument("--platform", action="append", choices=platform_names(), help="only this platform")
-    parser.add_argument("--left-out", action="store_true", help="also fit again without each row")
+    parser.add_argument("--left-out", action="store_true", help="also fit again without each network")
     arguments = parser.parse_args()
     names = arguments.platform or platform_names()
     calibrations = calibrate(names, arguments.networks) if arguments.left_out else {}

@@ -17,6 +17,7 @@ from ktc.hardware.platform import normalise_platform
 from ktc.hardware.user_config import ENVIRONMENT_VARIABLE, configured_platform
 
 __all__ = [
+    "DEFAULT_NAME",
     "PLATFORMS",
     "Setting",
     "check_ip_configs",
@@ -30,7 +31,7 @@ __all__ = [
 PLATFORMS = ("520", "720", "530", "630", "730")
 
 _ARGUMENTS = {field.name: field.default for field in dataclasses.fields(EvaluationSettings)}
-_DEFAULT_NAME = "default"
+DEFAULT_NAME = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _setting(name: object, arguments: object) -> Setting:
         changed = {key: value for key, value in values.items() if value != _ARGUMENTS[key]}
         changed |= {} if given is None else {"ip_config": given}
         try:
-            name = ", ".join(f"{key}={value}" for key, value in changed.items()) or _DEFAULT_NAME
+            name = ", ".join(f"{key}={value}" for key, value in changed.items()) or DEFAULT_NAME
         except ValueError:  # a whole number of thousands of digits has no text
             raise ConfigError("settings: a figure of ip_config is too large; give a smaller one.") from None
     if not isinstance(name, str) or not name:

@@ -70,16 +70,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ktc.opt_and_eval", description="Optimize ONNX model and run IP Evaluator"
     )
     add_platform(parser, "Target hardware platform.")
-    parser.add_argument("path", help="Path to the ONNX/BIE model file.")
+    parser.add_argument("path", help="Path to the ONNX model file (BIE: not available yet).")
     parser.add_argument("-P", "--print", action="store_true", help="Print the evaluation result in the terminal.")
     parser.add_argument("-e", "--evaluator-only", action="store_true", help="Evaluator only, skip optimization step.")
     parser.add_argument(
         "-E",
         "--evaluator-report-path",
-        help="Path to the directory to save the evaluator report.",
+        help="Path to the directory to save the evaluator report "
+        "(default: /data/kneron_flow, or ./kneron_flow where that cannot be made).",
     )
     parser.add_argument("-o", "--optimizer-only", action="store_true", help="Optimizer only, skip evaluator step.")
-    parser.add_argument("-O", "--optimized-path", help="Path to save the optimized ONNX model.")
+    parser.add_argument(
+        "-O", "--optimized-path", help="Path to save the optimized ONNX model (default: <name>.opt.onnx beside it)."
+    )
     parser.add_argument(
         "--deep-search",
         action="store_true",

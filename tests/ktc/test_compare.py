@@ -188,6 +188,19 @@ def test_the_text_shows_the_expected_error_of_each_column():
         assert float(shown) == pytest.approx(column.evaluation.expected_error_percent, rel=0.05)
 
 
+def test_a_setting_of_all_columns_is_named_and_its_error_is_not_taken_for_known():
+    """A saved text or page must not look like that of the defaults."""
+    default, wide = (
+        ktc.compare(network(), platforms="720", settings=[arguments])
+        for arguments in ({}, {"datapath_bitwidth_mode": "int16"})
+    )
+    assert [column.label for column in default.columns] == ["KL720"]
+    assert [column.label for column in wide.columns] == ["KL720 datapath_bitwidth_mode=int16"]
+    for text in (str(wide), wide.to_html()):
+        assert "the expected error says little: 100.0 % of the time" in text
+    assert "says little" not in str(default) + default.to_html()
+
+
 def test_operators_match_by_tensor_first_then_by_name():
     first = operators(model("g (float[1] x) => (float[1] y) { [a] t = Exp(x) [b] u = Exp(t) [c] y = Exp(u) }"))
     second = operators(model("g (float[1] x) => (float[1] y) { [b] t = Exp(x) [a] v = Exp(t) [z] y = Exp(v) }"))

@@ -143,7 +143,8 @@ def test_memory_holds_no_more_than_its_capacity_and_never_less_than_nothing(netw
     for kept, spilled, node in zip(held.kept, held.spilled, evaluation.nodes, strict=True):
         assert 0 <= spilled <= node.live_bytes
         assert 0 <= kept <= evaluation.feature_memory_bytes
-        assert node.type == "CPU" or node.live_bytes >= (node.read_bytes + node.write_bytes) * (1 - 1e-6) - 8
+        # a node that works in place has one of the two maps at a time
+        assert node.type == "CPU" or node.live_bytes >= max(node.read_bytes, node.write_bytes) * (1 - 1e-6) - 8
     assert sum(span for _, span, _ in held.labels) == len(evaluation.nodes)
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ktc._estimator import Estimator
 from ktc._models import given_model
-from ktc._variants import PLATFORMS, check_ip_configs, file_name, model_name, parse_platforms, parse_settings
+from ktc._variants import (
+    DEFAULT_NAME,
+    PLATFORMS,
+    check_ip_configs,
+    file_name,
+    model_name,
+    parse_platforms,
+    parse_settings,
+)
 from ktc.comparison._comparison import Cell, Comparison, ComparisonColumn, ComparisonRow, column_pairs
 from ktc.errors import ConfigError
 
@@ -105,7 +113,7 @@ def _label(
     estimators: list[Estimator], version: Version, platform: str, setting: Setting, settings: tuple[Setting, ...]
 ) -> str:
     parts = [f"KL{platform}"]
-    if len(settings) > 1:
+    if len(settings) > 1 or setting.name != DEFAULT_NAME:
         parts.append(setting.name)
     if len(estimators) > 1:
         names = [estimator.name for estimator in estimators]

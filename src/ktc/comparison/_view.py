@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktc.report._breakdown import share, time_by_bound
 from ktc.report._format import single_line
+from ktc.report._summary import calibration_sentence
 
 if TYPE_CHECKING:
     from ktc.comparison._comparison import Comparison, ComparisonRow
@@ -17,14 +18,18 @@ _BOUNDS_SHOWN = 2
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Say where times do not compare, for CPU nodes differ in number, and where figures are the user's own."""
+    """Say where times do not compare, for CPU nodes differ in number, and where the expected error says little."""
     sentences = []
     for column in comparison.columns:
-        if column.evaluation is not None and column.evaluation.user_figures:
+        if column.evaluation is None:
+            continue
+        if column.evaluation.user_figures:
             names = ", ".join(figure.name for figure in column.evaluation.user_figures)
             sentences.append(
                 f"{single_line(column.label)}: figures of your own ({names}); the expected error does not hold for them"
             )
+        if words := calibration_sentence(column.evaluation):
+            sentences.append(f"{single_line(column.label)}: the expected error says little: {words}")
     for version in dict.fromkeys(column.version for column in comparison.columns):
         numbers = [
             (single_line(column.label), len(column.evaluation.cpu_nodes))

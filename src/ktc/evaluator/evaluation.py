@@ -93,7 +93,8 @@ class NodeEvaluation(NamedTuple):  # one per node: made many times as fast as a 
         Parts of ``sync_ms`` that nothing overlaps: elementwise, resize and pooling passes; moves of data; the fixed
         cost of a command, in ms.
     live_bytes : int
-        Bytes of all feature maps that exist while the node runs (before ``"deep_search"`` cuts them into strips).
+        Bytes of all feature maps that exist while the node runs (before ``"deep_search"`` cuts them into strips); of an
+        input and the output that takes its place, the larger one.
     spilled_bytes : int
         What of ``live_bytes`` is in DRAM, since it does not fit on chip or has to pass there.
     outside_calibration : tuple of str

@@ -49,7 +49,8 @@ def search_strips(tiled: TiledProgram, platform: Platform, settings: EvaluationS
     ``"default"``) is one of the choices, the result is never slower.
 
     Weights of 4 bits cost so little that more strips could move more bytes than the best partition with 8 bits does.
-    Then that partition, or every node on its own if this is faster, is taken with 4 bits.
+    Then that partition, or every node on its own if this is faster, is taken with 4 bits.  Which of them it is can
+    change with the bandwidth, so with 4-bit weights more of it may, in rare cases, cost a little time.
 
     Returns
     -------

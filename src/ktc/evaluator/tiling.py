@@ -11,7 +11,7 @@ from ktc.evaluator.bitwidths import BitWidths, assign_bitwidths
 from ktc.evaluator.layouts import border_format, dense_bytes, inner_format, input_layout, stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ktc.evaluator.settings import EvaluationSettings
     from ktc.frontend.program import Node, Program, Tensor
@@ -89,12 +89,14 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
 
     1. Model inputs, model outputs and what CPU nodes touch pass through DRAM, and so does every feature map where
        `Platform.resident_maps` is false.
-    2. While a node runs, its inputs, its outputs and every feature map that a later node still needs share the on-chip
-       memory in proportion to their sizes.  What a node makes in place of an input that nobody else needs (depthwise
-       and elementwise nodes) takes no room of its own.
-    3. A feature map keeps on chip the smallest share that it has during its life; the rest is written once and read by
+    2. While a node runs, its inputs and outputs share the on-chip memory in proportion to their sizes.  What a node
+       makes in place of an input that nobody else needs (depthwise and elementwise nodes) takes no room of its own.
+    3. Feature maps that wait for a later node share it as well (`Platform.waiting_maps` "share"), or go to DRAM as a
+       whole where they and those at work do not fit together ("leave").
+    4. A feature map keeps on chip the smallest share that it has during its life; the rest is written once and read by
        each reader.
-    4. A node whose share holds a part of its maps runs in as many strips, and loads its weights again for each.
+    5. A node whose share holds a part of its maps runs in as many strips, of at least one row, and loads its weights
+       again for each.
     """
     widths = assign_bitwidths(program, platform, settings)
     border = _border(program)
@@ -111,7 +113,6 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
         wanted[index] -= saved
         live[index] -= saved
     memory = platform.feature_memory_bytes
-    kept: dict[str, float] = {}
     strips = [1] * count
     if not platform.resident_maps:
         outside = live
@@ -120,10 +121,8 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
         outside = on_border
         spilled = dict.fromkeys(inner, 0.0) | dict.fromkeys(passing, 1.0)
     else:
-        lowest = _RangeMinimum([min(1.0, memory / held) if held else 1.0 for held in wanted])
-        kept = {name: lowest(*lives[name]) for name in inner}
+        kept, strips = _shares(program, platform, inner, lives, wanted, replaced)
         spilled = {name: 1.0 - share for name, share in kept.items()} | dict.fromkeys(passing, 1.0)
-        strips = [math.ceil(held / memory) or 1 for held in wanted]
         on_chip = {name: int(size * kept[name]) for name, size in inner.items()}
         inside = _sums(on_chip, lives, count)
         for index, (before, after, _) in replaced.items():
@@ -135,7 +134,7 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
         if node.type == "CPU":
             nodes.append(TiledNode(0, 0, 0, weight_loads=0))
             continue
-        loads = parts if node.mac is not None else 1
+        loads = 1 if node.mac is None else min(parts, node.mac.batch * node.mac.out_rows)
         nodes.append(
             TiledNode(
                 read_bytes=sum([moved.get(name, 0) for name in node.inputs]),
@@ -146,6 +145,38 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
             )
         )
     return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(outside))
+
+
+def _shares(
+    program: Program,
+    platform: Platform,
+    sizes: Mapping[str, int],
+    lives: Mapping[str, tuple[int, int]],
+    wanted: Sequence[int],
+    replaced: Mapping[int, tuple[str, str, int]],
+) -> tuple[dict[str, float], list[int]]:
+    """What each feature map keeps on chip, 0 to 1, and the strips of each node, where not everything fits."""
+    memory = platform.feature_memory_bytes
+    if platform.waiting_maps == "share":
+        lowest = _RangeMinimum([min(1.0, memory / held) if held else 1.0 for held in wanted])
+        return {name: lowest(*lives[name]) for name in sizes}, [math.ceil(held / memory) or 1 for held in wanted]
+    kept = dict.fromkeys(sizes, 1.0)
+    strips = []
+    touched: dict[str, list[int]] = {}
+    for index, node in enumerate(program.nodes):
+        names = [name for name in dict.fromkeys((*node.inputs, *node.outputs)) if name in sizes]
+        at_work = sum([sizes[name] for name in names]) - (replaced[index][2] if index in replaced else 0)
+        strips.append(math.ceil(at_work / memory) or 1)
+        for name in names:
+            touched.setdefault(name, []).append(index)
+            kept[name] = min(kept[name], memory / at_work if at_work > memory else 1.0)
+    full = list(accumulate([held > memory for held in wanted], initial=0))
+    for name, indices in touched.items():
+        first, last = lives[name]
+        at_work_when_full = sum([wanted[index] > memory for index in indices])
+        if full[last + 1] - full[first] > at_work_when_full:  # it waits while something does not fit
+            kept[name] = 0.0
+    return kept, strips
 
 
 def _bytes(tensor: Tensor, layouts: Mapping[str, InputFormat], widths: BitWidths, border: set[str]) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "Figure",
     "Platform",
     "TapRule",
+    "WaitingMaps",
     "load_platform",
     "normalise_platform",
     "parse_platform",
@@ -29,6 +30,7 @@ __all__ = [
 
 Confidence = Literal["stated", "derived", "inferred", "fitted", "user"]
 TapRule = Literal["square_blocks_3x3", "rows_of_3", "groups_of_9"]
+WaitingMaps = Literal["share", "leave"]
 
 _SHARE = "share"  # in place of a type
 #: Figures between 0 and 1, both included.
@@ -84,8 +86,8 @@ class Platform:
     tap_rule : {"square_blocks_3x3", "rows_of_3", "groups_of_9"}
         How the taps of a kernel fill the array.
     strided_waste : float
-        Factor on the MAC cycles of convolutions with a stride above 1, at most the positions that are skipped: 4 where
-        every position of stride 2x2 is computed, 2 where every column is.
+        Factor on the MAC cycles of convolutions with a stride above 1, at most the positions that are skipped: of a
+        stride of 2x2, 4 where both directions are computed in full, 2 where one is.
     outputs_per_cycle : float
         Results that leave the array in a cycle at most.
     activation_16bit_factor, weight_16bit_factor, weight_4bit_factor : float
@@ -104,6 +106,9 @@ class Platform:
         On-chip memory for feature maps, in bytes.
     resident_maps : bool
         Feature maps stay on chip from node to node where they fit; if not, each passes through DRAM.
+    waiting_maps : {"share", "leave"}
+        Feature maps that wait for a later node share the memory with those at work in proportion, or leave it where
+        not everything fits.
     exposed_share : float
         Share of the weight loading that computing cannot hide, 0 to 1: the first weights of a node have to be there
         before it starts.
@@ -165,6 +170,7 @@ class Platform:
     auxiliary_bandwidth: float
     feature_memory_bytes: float
     resident_maps: bool
+    waiting_maps: WaitingMaps
     exposed_share: float
     fused_activations: tuple[str, ...]
     datapath_modes: tuple[str, ...]

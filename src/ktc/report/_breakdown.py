@@ -23,7 +23,7 @@ __all__ = [
 BOUND_MEANINGS: dict[Bound, str] = {
     "compute": "the MAC array is the slowest part",
     "weights": "weights arrive from DRAM more slowly than they are used",
-    "read": "feature maps are read back from DRAM",
+    "read": "inputs or feature maps are read from DRAM",
     "write": "feature maps are written to DRAM",
     "auxiliary": "units beside the MAC array do elementwise, resize or pooling work",
     "layout": "data is only moved: split, slice, transpose, concat",

@@ -108,7 +108,7 @@ DOCUMENTED_COLUMNS: tuple[Column, ...] = (
     _npu("Weight_amount(Byte)", "Weights read from DRAM.", lambda n: n.weight_bytes),
     _npu("CFUNC_runtime(ms)", "Convolution and other compute.", lambda n: n.cfunc_ms),
     _npu("PFUNC_runtime(ms)", "Pooling and changes of data layout.", lambda n: n.pfunc_ms),
-    _npu("runtime(ms)", "CFUNC + PFUNC + RDMA + WDMA, one after another.", lambda n: n.runtime_ms),
+    _npu("runtime(ms)", "CFUNC + PFUNC + RDMA + WDMA, one after another, without the weights.", lambda n: n.runtime_ms),
     _npu("SYNC_runtime(ms)", "Time with overlap: the node's part of the total.", lambda n: n.sync_ms),
     _text("in_fmt", "NPU data layout of the input.", lambda n: n.input_format),
     _text("out_fmt", "NPU data layout of the output.", lambda n: n.output_format),
