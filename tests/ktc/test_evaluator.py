@@ -15,6 +15,8 @@ from graphs import model, weight
 from ktc.errors import ConfigError
 from ktc.evaluator import EvaluationSettings, check_settings, evaluate
 from ktc.evaluator.cost import overlapped
+from ktc.evaluator.evaluate import _Cost
+from ktc.evaluator.evaluation import NodeEvaluation
 from ktc.evaluator.macs import TAP_RULES
 from ktc.frontend import lower
 from ktc.hardware import load_platform, platform_names
@@ -248,6 +250,22 @@ def test_a_product_of_one_position_loads_its_weights_once():
     view = dataclasses.replace(load_platform("720"), feature_memory_bytes=4096, waiting_maps="share")
     nodes = evaluate(lower(network, view), view, EvaluationSettings()).nodes
     assert next(node for node in nodes if node.backend == "Gemm").weight_loads == 1
+
+
+def test_a_product_of_many_rows_runs_in_strips_of_them():
+    network = model(
+        "g (float[1,4096,256] x) => (float[1,4096,256] y) { a = MatMul (x, w) b = MatMul (a, w) y = MatMul (b, w) }",
+        w=weight(256, 256),
+    )
+    view = dataclasses.replace(load_platform("720"), feature_memory_bytes=4096 * 256)
+    middle = evaluate(lower(network, view), view, EvaluationSettings()).nodes[1]
+    assert (middle.weight_loads, middle.weight_bytes) == (2, 2 * 256 * 256)
+
+
+def test_the_fields_of_a_node_and_of_its_cost_are_in_the_same_order():
+    names = _Cost._fields
+    first = NodeEvaluation._fields.index(names[0])
+    assert NodeEvaluation._fields[first : first + len(names)] == names
 
 
 def test_maps_pass_through_dram_where_the_platform_keeps_none():

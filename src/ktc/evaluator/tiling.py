@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ktc.evaluator.settings import EvaluationSettings
-    from ktc.frontend.program import Node, Program, Tensor
+    from ktc.frontend.program import MacWork, Node, Program, Tensor
     from ktc.hardware.input_formats import InputFormat
     from ktc.hardware.platform import Platform
 
@@ -134,7 +134,7 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
         if node.type == "CPU":
             nodes.append(TiledNode(0, 0, 0, weight_loads=0))
             continue
-        loads = 1 if node.mac is None else min(parts, node.mac.batch * node.mac.out_rows)
+        loads = 1 if node.mac is None else min(parts, _most_strips(node.mac))
         nodes.append(
             TiledNode(
                 read_bytes=sum([moved.get(name, 0) for name in node.inputs]),
@@ -145,6 +145,11 @@ def tile(program: Program, platform: Platform, settings: EvaluationSettings) -> 
             )
         )
     return TiledProgram(program, widths, layouts, sizes, spilled, tuple(nodes), tuple(live), tuple(outside))
+
+
+def _most_strips(work: MacWork) -> int:
+    """Rows of the result, or its columns where it has one row, as products have."""
+    return work.batch * (work.out_rows if work.out_rows > 1 else work.out_columns)
 
 
 def _shares(
