@@ -364,5 +364,5 @@ def _refuse(value: ir.Value, what: str, detail: str) -> NoReturn:
     separator = ": " if what == "rank" else " "
     raise OptimizationError(
         f"Inferred shape and existing shape differ in {what}{separator}{detail}: tensor '{value.name}' of {where}; "
-        "optimise with clear_shapes=True (--clear-shapes), or correct the declared shape"
+        "optimise with clear_shapes=True (python -m kneronnxopt.optimize --clear-shapes), or correct the declared shape"
     )
