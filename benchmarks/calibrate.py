@@ -140,15 +140,16 @@ def judged(platform: str, rows: Sequence[Published]) -> list[int]:
     return [i for name, i in newest.items() if name != "srcnn_384" and (platform, name) not in OUTLIERS]
 
 
-def older_bandwidth(platform: str, version: str) -> float | None:
-    """GB/s of all transfers in the reports of an older version; None if they are those of today."""
+def older_bandwidths(platform: str) -> dict[str, float]:
+    """Version -> GB/s of all transfers in its reports, where these differ from those of today."""
     document = json.loads((ROOT / "data" / "older_tools.json").read_text(encoding="utf-8"))
-    entry = document["bandwidths"].get(platform, {"versions": ()})
-    return float(entry["gbps"]) if version in entry["versions"] else None
+    entry = document["bandwidths"].get(platform, {"versions": (), "gbps": 0})
+    return dict.fromkeys(entry["versions"], float(entry["gbps"]))
 
 
 def published_rows(platform: str) -> Iterator[Published]:
     """All rows of a platform, outliers included."""
+    bandwidths = older_bandwidths(platform)
     with TABLE.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if row["platform"] == platform:
@@ -164,7 +165,7 @@ def published_rows(platform: str) -> Iterator[Published]:
                     "weight_KB": ("weights", 1e3),
                 }
                 items = {name: float(extra[key]) * unit for key, (name, unit) in units.items() if key in extra}
-                yield Published(row["network"], version, time, items, older_bandwidth(platform, version))
+                yield Published(row["network"], version, time, items, bandwidths.get(version))
 
 
 @dataclass(frozen=True, slots=True)

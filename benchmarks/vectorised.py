@@ -105,7 +105,7 @@ def _arrays(platform: Platform, program: Program) -> dict[str, Any]:
             cycles[name] = mac_cycles(work, unit, 8, 8)
         for name in RATES:
             rows[name].append(cycles[name])
-        rows["outputs"].append(work.batch * work.out_rows * work.out_columns * work.out_channels if work else 0)
+        rows["outputs"].append(work.results if work else 0)
         rows["read"].append(traffic.read_bytes)
         rows["write"].append(traffic.write_bytes)
         rows["weights"].append(traffic.weight_bytes)

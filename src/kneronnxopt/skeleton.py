@@ -91,7 +91,7 @@ def hide_unchecked_axes(skeleton: onnx.ModelProto) -> None:
 
 
 def sort_squeezed_axes(nodes: Iterable[onnx.NodeProto]) -> None:
-    """Put the axes of each Squeeze in order, which means the same.
+    """Put the axes of each Squeeze among some nodes in order, which means the same.
 
     Below opset 11, onnx's shape inference overlooks those that stand after a larger one (seen with 1.23).
     """

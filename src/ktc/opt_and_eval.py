@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "-E",
         "--evaluator-report-path",
         help="Path to the directory to save the evaluator report "
-        "(default: /data/kneron_flow, or ./kneron_flow where that cannot be made).",
+        f"(default: {_DEFAULT_REPORT_FOLDER}, or ./kneron_flow where that cannot be made).",
     )
     parser.add_argument("-o", "--optimizer-only", action="store_true", help="Optimizer only, skip evaluator step.")
     parser.add_argument(

@@ -57,6 +57,17 @@ def test_axes_of_an_early_squeeze_may_stand_in_any_order(declared):
     assert [dim.dim_value for dim in result.graph.output[0].type.tensor_type.shape.dim] == [2]
 
 
+def test_axes_of_an_early_squeeze_in_a_branch_may_stand_in_any_order():
+    squeeze = "{ u = Squeeze<axes=[1,0]>(x) v = Relu (u) }"
+    original = model(
+        f"g (bool c, float[1,1,2] x) => (float[A] y) {{ y = If (c) <then_branch = t () => (float[B] v) {squeeze},"
+        f" else_branch = e () => (float[B] v) {squeeze}> }}",
+        9,
+    )
+    result = kneronnxopt.optimize(original)
+    assert [dim.dim_value for dim in result.graph.output[0].type.tensor_type.shape.dim] == [2]
+
+
 @few
 @given(opsets, st.integers(0, 3), st.sampled_from(["Gemm", "Relu"]))
 def test_flatten(opset, axis, user):

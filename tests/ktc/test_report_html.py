@@ -206,3 +206,9 @@ def test_cpu_time_stands_beside_the_frame_rate_where_it_dominates(cpu_ms, shown)
     assert ("Frames per second, NPU part only" in text) is shown
     assert ("CPU nodes, not included" in text) is shown
     assert ("about 1000000 ms, rough" in " ".join(text.split())) is shown
+
+
+def test_what_bounds_the_time_is_said_of_the_npu_where_there_are_cpu_nodes():
+    mixed = render_html(make_evaluation(nodes=(make_node(), make_cpu_node())))
+    assert "% of the NPU&#39;s time is spent in" in mixed
+    assert "% of the time is spent in" in render_html(make_evaluation())

@@ -14,6 +14,7 @@ from kneronnxopt.passes._graph import int_attribute, is_op, static_shape
 from kneronnxopt.passes._slices import disputed_slices
 from kneronnxopt.passes._weightless import weightless_proto
 from kneronnxopt.skeleton import UNCHECKED_AXIS, hide_nodes, hide_unchecked_axes, make_skeleton, sort_squeezed_axes
+from kneronnxopt.walk import all_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -153,7 +154,7 @@ class InferShapes(Pass):
         else:
             proto = weightless_proto(model, keep_shapes=False)
         hide_unchecked_axes(proto)
-        sort_squeezed_axes(proto.graph.node)
+        sort_squeezed_axes(all_nodes(proto))
         hide_nodes(proto, disputed_slices(model))
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, data_prop=not _data_would_explode(proto))

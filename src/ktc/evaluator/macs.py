@@ -53,8 +53,8 @@ def mac_cycles(work: MacWork, platform: Platform, activation_bits: int, weight_b
     skipped = work.stride[0] * work.stride[1] if work.kind in ("conv", "depthwise") else 1
     waste = min(platform.strided_waste, skipped)
     computed = padded / rate * waste * width_factor(platform, activation_bits, weight_bits)
-    results = work.batch * work.out_rows * work.out_columns * work.out_channels
-    return max(computed, results / platform.outputs_per_cycle * width_factor(platform, activation_bits, 8))
+    leaving = work.results / platform.outputs_per_cycle * width_factor(platform, activation_bits, 8)
+    return max(computed, leaving)
 
 
 def _columns(work: MacWork, platform: Platform) -> int:

@@ -263,10 +263,9 @@ def _sums(amounts: Mapping[str, int], lives: Mapping[str, tuple[int, int]], coun
     """Sum of the amounts of what is alive, for each of ``count`` nodes."""
     change = [0] * (count + 1)
     for name, amount in amounts.items():
-        if name in lives:
-            first, last = lives[name]
-            change[first] += amount
-            change[last + 1] -= amount
+        first, last = lives[name]
+        change[first] += amount
+        change[last + 1] -= amount
     return list(accumulate(change[:-1]))
 
 

@@ -70,6 +70,11 @@ class MacWork:
     bias_elements: int
     macs: int
 
+    @property
+    def results(self) -> int:
+        """Values that leave the array."""
+        return self.batch * self.out_rows * self.out_columns * self.out_channels
+
 
 @dataclass(frozen=True, slots=True)
 class AuxiliaryStep:
